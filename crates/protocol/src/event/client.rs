@@ -1,0 +1,62 @@
+//! What a client may send.
+
+use super::{EventError, EventInfo, chat, read_payload, room, system};
+
+macro_rules! client_events {
+    ($($(#[doc = $doc:literal])* $name:literal => $variant:ident($payload:ty), answered by $reply:literal;)*) => {
+        /// An event from a client.
+        #[derive(Debug, Clone)]
+        pub enum ClientEvent {
+            $($(#[doc = $doc])* $variant($payload),)*
+        }
+
+        impl ClientEvent {
+            /// Reads the payload of the event called `kind`.
+            ///
+            /// # Errors
+            /// [`EventError`]: no such event, or a payload that does not fit.
+            pub fn parse(kind: &str, payload: &str) -> Result<Self, EventError> {
+                match kind {
+                    $($name => read_payload(payload).map(Self::$variant),)*
+                    _ => Err(EventError::UnknownType),
+                }
+            }
+
+            /// The event's name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            /// The payload as JSON.
+            pub fn payload_json(&self) -> serde_json::Value {
+                match self { $(Self::$variant(p) => serde_json::to_value(p).unwrap_or_default(),)* }
+            }
+
+            /// Every event, for the documents.
+            pub fn catalogue() -> Vec<EventInfo> {
+                vec![$(EventInfo {
+                    name: $name,
+                    doc: concat!($($doc, "\n"),*),
+                    reply: Some($reply),
+                    schema: |generator| generator.subschema_for::<$payload>(),
+                    example: include_str!(concat!("../../examples/client/", $name, ".json")),
+                }),*]
+            }
+        }
+    };
+}
+
+client_events! {
+    /// Introduces the connection; must come first, within 10 seconds. `from` may propose a peer id.
+    "system.hello" => Hello(system::Hello), answered by "system.welcome";
+    /// Asks for a sign of life.
+    "system.ping" => Ping(system::Empty), answered by "system.pong";
+    /// From now on this connection receives the room's events. Joining a public room makes the caller a member.
+    /// With `since_seq`, every change after it follows right behind the answer, in order, each exactly once.
+    "room.join" => RoomJoin(room::Join), answered by "room.joined";
+    /// Stops receiving; membership stays.
+    "room.leave" => RoomLeave(room::Leave), answered by "room.left";
+    /// Says something in a room. The same `client_id` (or else the event's `id`) from the same user in the same
+    /// room is one message, however often it is sent.
+    "chat.message.send" => MessageSend(chat::MessageSend), answered by "chat.message.created";
+}

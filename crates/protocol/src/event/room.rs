@@ -1,0 +1,70 @@
+//! Rooms and their members.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    RoomId,
+    model::{Member, MemberRole, Room},
+};
+
+/// Payload of `room.join`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Join {
+    /// Which room.
+    pub room_id: RoomId,
+    /// The newest sequence number that the client has; what came after it is replayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_seq: Option<u64>,
+}
+
+/// Payload of `room.joined`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Joined {
+    /// Which room.
+    pub room_id: RoomId,
+    /// The caller's role there.
+    pub role: MemberRole,
+    /// The room's newest change.
+    pub last_seq: u64,
+    /// Up to where the caller has read.
+    pub read_seq: u64,
+    /// More is missing than is replayed: nothing follows, read history.
+    pub gap: bool,
+    /// How many of its members are online.
+    pub online_count: u64,
+    /// At most 200 members, those online first.
+    pub members: Vec<Member>,
+    /// Whether that is all of them.
+    pub members_complete: bool,
+}
+
+/// Payload of `room.leave`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Leave {
+    /// Which room.
+    pub room_id: RoomId,
+}
+
+/// Payload of `room.left`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Left {
+    /// Which room.
+    pub room_id: RoomId,
+}
+
+/// Payload of `room.member.added`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemberAdded {
+    /// Which room.
+    pub room_id: RoomId,
+    /// Who came.
+    pub member: Member,
+}
+
+/// Payload of `room.added`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Added {
+    /// The room, as the person concerned sees it.
+    pub room: Room,
+}

@@ -1,0 +1,81 @@
+//! What a client may get.
+
+use serde::Serialize;
+
+use super::{EventError, EventInfo, chat, read_payload, room, system};
+
+/// A payload that the server sends, bound to its event's name.
+pub trait Payload: Serialize {
+    /// The event's name.
+    const TYPE: &'static str;
+}
+
+macro_rules! server_events {
+    ($($(#[doc = $doc:literal])* $name:literal => $variant:ident($($payload:tt)*);)*) => {
+        /// An event from the server.
+        #[derive(Debug, Clone)]
+        pub enum ServerEvent {
+            $($(#[doc = $doc])* $variant($($payload)*),)*
+        }
+
+        $(impl Payload for $($payload)* {
+            const TYPE: &'static str = $name;
+        })*
+
+        impl ServerEvent {
+            /// Reads the payload of the event called `kind`.
+            ///
+            /// # Errors
+            /// [`EventError`]: no such event, or a payload that does not fit.
+            pub fn parse(kind: &str, payload: &str) -> Result<Self, EventError> {
+                match kind {
+                    $($name => read_payload(payload).map(Self::$variant),)*
+                    _ => Err(EventError::UnknownType),
+                }
+            }
+
+            /// The event's name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            /// The payload as JSON.
+            pub fn payload_json(&self) -> serde_json::Value {
+                match self { $(Self::$variant(p) => serde_json::to_value(p).unwrap_or_default(),)* }
+            }
+
+            /// Every event, for the documents.
+            pub fn catalogue() -> Vec<EventInfo> {
+                vec![$(EventInfo {
+                    name: $name,
+                    doc: concat!($($doc, "\n"),*),
+                    reply: None,
+                    schema: |generator| generator.subschema_for::<$($payload)*>(),
+                    example: include_str!(concat!("../../examples/server/", $name, ".json")),
+                }),*]
+            }
+        }
+    };
+}
+
+server_events! {
+    /// The answer to `system.hello`: who the connection is now, what it may do, and its rooms.
+    "system.welcome" => Welcome(system::Welcome);
+    /// The answer to `system.ping`.
+    "system.pong" => Pong(system::Pong);
+    /// An event was refused; `reply_to` bears its id, where it had one.
+    "system.error" => Error(system::Error);
+    /// The server closes this connection; `action` says what to do then.
+    "system.goodbye" => Goodbye(system::Goodbye);
+    /// The answer to `room.join`.
+    "room.joined" => RoomJoined(room::Joined);
+    /// The answer to `room.leave`.
+    "room.left" => RoomLeft(room::Left);
+    /// To the room: somebody became a member.
+    "room.member.added" => MemberAdded(room::MemberAdded);
+    /// To the person concerned, on all connections: a room to show.
+    "room.added" => RoomAdded(room::Added);
+    /// Something was said and is stored. To every joined connection; the sender's own copy bears `reply_to`.
+    /// A repeated send is answered by the first message, to the sender alone.
+    "chat.message.created" => MessageCreated(chat::MessageCreated);
+}

@@ -1,0 +1,24 @@
+//! The wire protocol of Mesh Server, version 2: what clients and the server say to each other.
+//!
+//! A leaf crate without I/O. The two enums in [`event`] are the only place where a WebSocket event exists;
+//! JSON Schema, AsyncAPI, the protocol document and its examples are printed from them.
+
+pub mod code;
+pub mod envelope;
+pub mod event;
+pub mod ids;
+pub mod limits;
+pub mod model;
+pub mod rest;
+pub mod text;
+pub mod time;
+
+pub use code::{CloseCode, ErrorCode};
+pub use ids::{MessageId, PeerId, RoomId, SessionId, UserId};
+pub use time::Timestamp;
+
+/// The version of the real-time protocol, as `system.welcome` and `GET /api/info` tell it.
+pub const PROTOCOL_VERSION: u32 = 2;
+
+/// What this protocol version's server can do, as told in `system.welcome` and `GET /api/info`.
+pub const FEATURES: &[&str] = &["chat", "resume", "rooms"];

@@ -1,0 +1,29 @@
+//! The protocol's numbers, each with its reason.
+
+/// Bytes of one WebSocket message from a client; a larger one closes with 4413. An SDP offer with many candidates
+/// stays well below it.
+pub const MAX_FRAME_BYTES: usize = 64 * 1024;
+/// Characters of an event's `id`, of a `client_id` and of a peer id: room for a UUID with a prefix.
+pub const MAX_ID_CHARS: usize = 64;
+/// Characters of a message's content unless `MESH_MAX_MESSAGE_CHARS` says otherwise.
+pub const DEFAULT_MAX_MESSAGE_CHARS: usize = 4_000;
+/// Changes that a `room.join` with `since_seq` replays at most; beyond it the answer says `gap` and history fills it.
+pub const RECOVERY_LIMIT: u64 = 1_000;
+/// Rooms listed in `system.welcome`, so that it costs a bounded number of bytes.
+pub const WELCOME_ROOMS: usize = 200;
+/// Members listed in `room.joined`, so that a join costs a bounded number of bytes.
+pub const JOINED_MEMBERS: usize = 200;
+/// Seconds between the server's WebSocket pings.
+pub const HEARTBEAT_SECONDS: u64 = 25;
+/// Seconds within which `system.hello` must come.
+pub const HELLO_SECONDS: u64 = 10;
+/// Malformed frames in a row that end a connection with 4400.
+pub const MAX_MALFORMED: u32 = 10;
+/// A connection's burst of events, as a multiple of `MESH_EVENTS_PER_SECOND`.
+pub const EVENTS_BURST_FACTOR: u32 = 4;
+/// Items of a REST list unless `limit` says otherwise.
+pub const DEFAULT_PAGE: usize = 50;
+/// The largest `limit` of a REST list.
+pub const MAX_PAGE: usize = 200;
+/// Bytes of a REST body: a message of 4,000 four-byte characters, escaped, fits several times.
+pub const MAX_BODY_BYTES: usize = 256 * 1024;

@@ -1,0 +1,171 @@
+//! Bodies of the REST calls that are not shared with events.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    MessageId, UserId,
+    model::{MemberRole, User, Visibility},
+};
+
+/// `POST /api/auth/register`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct RegisterRequest {
+    /// 3–32 of `A-Za-z0-9._-`; unique without case.
+    #[schema(min_length = 3, max_length = 32, pattern = "^[A-Za-z0-9._-]+$", example = "ana")]
+    pub username: String,
+    /// At least 8 characters, at most 72 bytes.
+    #[schema(min_length = 8, max_length = 72, example = "correct horse battery")]
+    pub password: String,
+    /// An address for mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 3, max_length = 254, example = "ana@example.org")]
+    pub email: Option<String>,
+    /// What the person is called; the user name unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 100, example = "Ana")]
+    pub display_name: Option<String>,
+    /// A registration invite, where the server asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
+    pub invite: Option<String>,
+}
+
+/// `POST /api/auth/login`, as JSON or as the OAuth 2 password form.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct LoginRequest {
+    /// The account's name, in any case.
+    #[schema(example = "ana")]
+    pub username: String,
+    /// Its password.
+    #[schema(example = "correct horse battery")]
+    pub password: String,
+}
+
+/// What a login gives.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct TokenResponse {
+    /// A JWT for `Authorization: Bearer`.
+    pub access_token: String,
+    /// Always `bearer`.
+    #[schema(example = "bearer")]
+    pub token_type: String,
+    /// Seconds until the access token ends.
+    pub expires_in: u64,
+    /// For `POST /api/auth/refresh`; works once.
+    pub refresh_token: String,
+    /// Whose tokens these are.
+    pub user: User,
+}
+
+/// `POST /api/rooms`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CreateRoomRequest {
+    /// 1–100 characters on one line.
+    #[schema(min_length = 1, max_length = 100, example = "Cuisine")]
+    pub name: String,
+    /// At most 1,000 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1000)]
+    pub description: Option<String>,
+    /// `private` unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<Visibility>,
+}
+
+/// `POST /api/rooms/{id}/members`: one of `username` and `user_id`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct AddMemberRequest {
+    /// Whom, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "ben")]
+    pub username: Option<String>,
+    /// Whom, by id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    /// `member` unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<MemberRole>,
+}
+
+/// `POST /api/rooms/{id}/messages`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PostMessageRequest {
+    /// 1–4,000 characters (`MESH_MAX_MESSAGE_CHARS`).
+    #[schema(min_length = 1, example = "Hello")]
+    pub content: String,
+    /// The sender's own name for the message, 1–64 characters: the same one again is the same message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 64)]
+    pub client_id: Option<String>,
+    /// The message of this room that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to_id: Option<MessageId>,
+}
+
+/// How an account comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RegistrationMode {
+    /// By anybody.
+    Open,
+    /// With an invite.
+    Invite,
+    /// By an administrator.
+    Closed,
+}
+
+/// `GET /api/info`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Info {
+    /// The program's name.
+    #[schema(example = "Mesh Server")]
+    pub name: String,
+    /// Its version, SemVer.
+    pub version: String,
+    /// The real-time protocol's version.
+    pub protocol: u32,
+    /// Who may register.
+    pub registration: RegistrationMode,
+    /// What this server can do.
+    pub features: Vec<String>,
+}
+
+/// `GET /health` and `GET /ready`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok`.
+    #[schema(example = "ok")]
+    pub status: String,
+}
+
+/// One field that a request got wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, JsonSchema)]
+pub struct FieldError {
+    /// The field's name, with dots where it is nested.
+    pub field: String,
+    /// For programs: `required`, `too_short`, `too_long`, `invalid`, `invalid_type`, …
+    pub code: String,
+    /// For people: what is allowed.
+    pub message: String,
+}
+
+/// An error: `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// `about:blank`, as the status and `code` say it all (RFC 9457, section 4.2.1).
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status's own phrase.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// A sentence for a person.
+    pub detail: String,
+    /// For programs: stable, snake_case.
+    pub code: String,
+    /// With 422: which fields, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}

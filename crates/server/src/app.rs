@@ -1,0 +1,58 @@
+//! Everything that a running server holds, built once, in visible order.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    clock::Clock,
+    config::{Config, Secret},
+    ids::Ids,
+    keys::Keys,
+    service::{accounts::hashing_queue_length, auth::Callers, presence::Presence},
+    store::Db,
+    tasks::Tasks,
+};
+
+/// What the use-cases work with.
+pub struct App {
+    /// The settings in force.
+    pub config: Config,
+    /// The time.
+    pub clock: Clock,
+    /// New ids and randomness.
+    pub ids: Ids,
+    /// The way to the database.
+    pub db: Db,
+    /// Signs and verifies tokens.
+    pub keys: Keys,
+    /// Starts and stops tasks.
+    pub tasks: Tasks,
+    /// Who is connected.
+    pub presence: Presence,
+    /// Logins seen lately, so that a request costs no query.
+    pub callers: Callers,
+    /// A permit a core for password hashing: a storm of logins must not take them all from chat.
+    pub hashing: Semaphore,
+    /// A permit a password job that may wait at all.
+    pub hashing_queue: Semaphore,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(config: Config, secret: &Secret, clock: Clock, db: Db, tasks: Tasks) -> Arc<Self> {
+        let ids = Ids::new(clock.clone());
+        Arc::new(Self {
+            keys: Keys::new(secret, config.jwt_algorithm, &config.public_url),
+            ids,
+            db,
+            tasks,
+            clock,
+            presence: Presence::default(),
+            callers: Callers::new(),
+            hashing: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
+            hashing_queue: Semaphore::new(hashing_queue_length()),
+            config,
+        })
+    }
+}

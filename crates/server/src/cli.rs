@@ -1,0 +1,234 @@
+//! The command line.
+
+use std::{fs, io::Write as _, path::Path, process::ExitCode, sync::Arc};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    clock::Clock,
+    config::{self, Config, DatabaseUrl, LogFormat},
+    http, lifecycle,
+    store::{Db, migrate},
+};
+
+/// A setting cannot be used.
+const EXIT_CONFIG: u8 = 2;
+/// Anything else went wrong.
+const EXIT_FAILURE: u8 = 1;
+
+fn command() -> Command {
+    Command::new("mesh-server")
+        .version(crate::service::info::VERSION)
+        .about("A self-hosted control plane for private collaboration")
+        .after_help("With nothing configured it listens on port 8000 and keeps its data in ./mesh.db.")
+        .args(config::clap_args())
+        .subcommand(Command::new("serve").about("Run the server (the default)"))
+        .subcommand(
+            Command::new("migrate")
+                .about("Look at or change the database's shape")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(Command::new("up").about("Apply what is missing; a starting server does this itself"))
+                .subcommand(
+                    Command::new("down")
+                        .about("Take back the newest migrations")
+                        .arg(Arg::new("STEPS").default_value("1").value_parser(clap::value_parser!(u32).range(1..)))
+                        .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Data may be lost")),
+                )
+                .subcommand(Command::new("status").about("List the migrations, and which are applied"))
+                .subcommand(
+                    Command::new("new")
+                        .about("Make the files of a new migration, in a checkout's ./migrations/common")
+                        .arg(Arg::new("NAME").required(true)),
+                ),
+        )
+        .subcommand(
+            Command::new("config")
+                .about("Print the settings in force, secrets masked")
+                .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON object")),
+        )
+        .subcommand(Command::new("openapi").about("Print the REST interface's OpenAPI 3.1 document"))
+}
+
+/// Runs the command line; the process's exit status.
+pub fn main() -> ExitCode {
+    let matches = command().get_matches();
+    match run(&matches) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((status, message)) => {
+            let _ = writeln!(std::io::stderr(), "mesh-server: {message}");
+            ExitCode::from(status)
+        }
+    }
+}
+
+type Outcome = Result<(), (u8, String)>;
+
+fn failure(message: impl Into<String>) -> (u8, String) {
+    (EXIT_FAILURE, message.into())
+}
+
+fn print(text: &str) -> Outcome {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(failure(format!("cannot print: {e}"))),
+        _ => Ok(()),
+    }
+}
+
+fn run(matches: &ArgMatches) -> Outcome {
+    if let Some(("openapi", _)) = matches.subcommand() {
+        let document = http::openapi().to_pretty_json().map_err(|e| failure(e.to_string()))?;
+        return print(&format!("{document}\n"));
+    }
+    if let Some(("migrate", sub)) = matches.subcommand()
+        && let Some(("new", sub)) = sub.subcommand()
+    {
+        let name = sub.get_one::<String>("NAME").map(String::as_str).unwrap_or_default();
+        return print(&new_migration(Path::new("migrations"), name).map_err(failure)?);
+    }
+    let (config, warnings) = Config::load(Some(matches), config::process_env(), Path::new(".env"))
+        .map_err(|e| (EXIT_CONFIG, e.to_string()))?;
+    match matches.subcommand() {
+        Some(("config", sub)) => {
+            print(&if sub.get_flag("json") { config.dump_json() } else { config.dump() })?;
+            warnings
+                .iter()
+                .try_for_each(|w| writeln!(std::io::stderr(), "mesh-server: {w}"))
+                .map_err(|e| failure(e.to_string()))
+        }
+        Some(("migrate", sub)) => migrate(&config, sub),
+        _ => {
+            config.unsupported().map_err(|e| (EXIT_CONFIG, e.to_string()))?;
+            serve(config, &warnings)
+        }
+    }
+}
+
+fn log(config: &Config) {
+    let filter = EnvFilter::try_new(&config.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let begun = match config.log_format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+    };
+    // Somebody else's subscriber is as good.
+    drop(begun);
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, (u8, String)> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| failure(format!("cannot start the runtime: {e}")))
+}
+
+fn serve(config: Config, warnings: &[String]) -> Outcome {
+    log(&config);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = runtime()?;
+    let well = runtime.block_on(async {
+        let server = lifecycle::start(config, Clock::System).await.map_err(failure)?;
+        let tasks = server.app.tasks.clone();
+        server.app.tasks.spawn("signals", async move {
+            let stopped = tasks.clone();
+            tokio::select! {
+                () = signals(&tasks) => {}
+                () = stopped.hard_stop() => {}
+            }
+        });
+        Ok(server.run().await)
+    })?;
+    // What hangs in a blocking thread does not hold the end up.
+    runtime.shutdown_background();
+    if well { Ok(()) } else { Err(failure("stopped because a part of the server died; the log says which")) }
+}
+
+/// The first signal stops in order, the second at once.
+async fn signals(tasks: &crate::tasks::Tasks) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::warn!("signals cannot be heard");
+        return;
+    };
+    let mut first = true;
+    loop {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        if !first {
+            tracing::warn!("stopping at once");
+            #[allow(clippy::disallowed_methods, reason = "a second signal asks for just this")]
+            std::process::exit(i32::from(EXIT_FAILURE));
+        }
+        first = false;
+        tasks.stop_softly();
+    }
+}
+
+fn migrate(config: &Config, sub: &ArgMatches) -> Outcome {
+    if config.database_url == DatabaseUrl::SqliteMemory {
+        return Err(failure("DATABASE_URL names a database in memory: there is nothing to migrate"));
+    }
+    let db = Db::open(&config.database_url, Arc::new(|_| {})).map_err(failure)?;
+    let now = Clock::System.now_ms();
+    let runtime = runtime()?;
+    let told = |e: crate::error::Error| failure(e.for_operator());
+    let lines = match sub.subcommand() {
+        Some(("up", _)) => {
+            let done = runtime.block_on(db.write(0, move |tx| migrate::up(tx, now))).map_err(told)?;
+            done.iter().map(|name| format!("applied {name}\n")).collect()
+        }
+        Some(("down", sub)) => {
+            let steps = sub.get_one::<u32>("STEPS").copied().unwrap_or(1) as usize;
+            let lose = sub.get_flag("yes");
+            let done = runtime.block_on(db.write(0, move |tx| migrate::down(tx, steps, lose))).map_err(told)?;
+            done.iter().map(|name| format!("took back {name}\n")).collect()
+        }
+        _ => runtime
+            .block_on(db.write(0, |tx| {
+                let lines = migrate::status(tx)?.into_iter().map(|(m, applied)| {
+                    format!("{:04}  {}  {}\n", m.version, if applied { "applied" } else { "missing" }, m.name)
+                });
+                Ok(lines.collect::<String>())
+            }))
+            .map_err(told)?,
+    };
+    print(if lines.is_empty() { "nothing to do\n" } else { &lines })
+}
+
+/// Makes a migration's two files with the next free number.
+fn new_migration(root: &Path, name: &str) -> Result<String, String> {
+    let fits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if !fits {
+        return Err(format!("{name:?}: a migration's name consists of a-z, 0-9 and '_'"));
+    }
+    let mut newest = 0;
+    for dialect in ["common", "sqlite", "postgres"] {
+        let folder = root.join(dialect);
+        let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}; run it in a checkout", folder.display()))?;
+        for entry in entries.flatten() {
+            let file = entry.file_name();
+            let number = file.to_str().and_then(|f| f.split_once('_')).and_then(|(n, _)| n.parse::<u32>().ok());
+            newest = newest.max(number.unwrap_or(0));
+        }
+    }
+    let stem = root.join("common").join(format!("{:04}_{name}", newest + 1));
+    let mut out = String::new();
+    for (suffix, text) in
+        [("up", "-- The way there.\n"), ("down", "-- The way back. First line `-- loses: …` where data is lost.\n")]
+    {
+        let path = stem.with_extension(format!("{suffix}.sql"));
+        fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(|e| format!("{}: {e}", path.display()))?;
+        out.push_str(&format!("{}\n", path.display()));
+    }
+    Ok(out)
+}

@@ -1,0 +1,295 @@
+//! Configuration: one table of variables ([`TABLE`]) that drives parsing, flags, masking, `.env.example` and the README.
+//!
+//! Read, later wins: built-in default, `.env`, environment, command-line flag. Nothing here reads or changes the process's
+//! environment by itself (save that a `$NAME` inside `.env` is looked up there, by dotenvy): the caller passes it in, see
+//! [`process_env`].
+
+mod cidr;
+mod database;
+mod error;
+mod parse;
+mod print;
+mod secret_file;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+pub use cidr::Cidr;
+pub use database::DatabaseUrl;
+pub use error::ConfigError;
+pub use print::{clap_args, env_example, readme_table, readme_table_fr};
+pub use secret_file::load_or_create_secret;
+pub use source::{Source, process_env};
+pub use table::{FileForm, Secrecy, TABLE, Text, Variable};
+pub use values::{CorsOrigins, JwtAlgorithm, LogFormat, Registration, Secret, TurnAuth};
+
+use print::{MASK, Setting};
+use source::{Found, Layer};
+
+/// Every setting, checked. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where clients reach the server, without a trailing slash: `iss` of tokens, base of invite links.
+    pub public_url: String,
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// The configured signing secret; see [`load_or_create_secret`].
+    pub jwt_secret: Option<Secret>,
+    /// How tokens are signed.
+    pub jwt_algorithm: JwtAlgorithm,
+    /// The private key of an asymmetric algorithm (later release).
+    pub jwt_private_key_file: Option<PathBuf>,
+    /// Life of an access token.
+    pub access_token_minutes: u32,
+    /// A session unused for so long is over.
+    pub refresh_token_days: u32,
+    /// Where the data lives.
+    pub database_url: DatabaseUrl,
+    /// The Gotify server, without a trailing slash (later release).
+    pub gotify_url: Option<String>,
+    /// The application token for those who set none of their own (later release).
+    pub gotify_token: Option<Secret>,
+    /// STUN servers: `stun:host:port`.
+    pub stun_urls: Vec<String>,
+    /// The TURN server, IPv6 in brackets; if it is set, [`Config::turn_auth`] is too.
+    pub turn_host: Option<String>,
+    /// Its port.
+    pub turn_port: u16,
+    /// coturn's `static-auth-secret`s; the first signs.
+    pub turn_secrets: Vec<Secret>,
+    /// User name for all, if there is no secret.
+    pub turn_username: Option<String>,
+    /// Password for all, if there is no secret.
+    pub turn_password: Option<Secret>,
+    /// Life of ephemeral TURN credentials.
+    pub turn_ttl_seconds: u32,
+    /// A filter for `tracing`.
+    pub log_level: String,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// Who may make an account.
+    pub registration: Registration,
+    /// The cost of password hashes.
+    pub bcrypt_cost: u32,
+    /// Failed logins a minute for an account.
+    pub login_attempts: u32,
+    /// A connection's events a second.
+    pub events_per_second: u32,
+    /// Longest message.
+    pub max_message_chars: u32,
+    /// Which web pages may call.
+    pub cors_origins: CorsOrigins,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// A port of its own for `/metrics` (later release).
+    pub metrics_addr: Option<SocketAddr>,
+    /// The bus that joins several servers (later release); may hold a password.
+    pub bus_url: Option<Secret>,
+    /// How long a planned stop waits for what is under way.
+    pub shutdown_seconds: u32,
+    /// Each variable as it is shown, in the table's order.
+    settings: Vec<Setting>,
+}
+
+impl Config {
+    /// Reads every source and checks every value. The second value holds warnings for the log.
+    ///
+    /// `matches` are those of a command with [`clap_args`], `env` is usually [`process_env`]; `dotenv_path` is usually `.env`
+    /// and need not exist.
+    ///
+    /// # Errors
+    /// The first value that cannot be used, as one line.
+    pub fn load(
+        matches: Option<&clap::ArgMatches>,
+        env: impl Iterator<Item = (String, String)>,
+        dotenv_path: &Path,
+    ) -> Result<(Self, Vec<String>), ConfigError> {
+        // strongest first
+        let layers = [
+            (Source::Flag, matches.map(source::flags).unwrap_or_default()),
+            (Source::Environment, env.collect()),
+            (Source::DotEnv, source::dotenv(dotenv_path)?),
+        ];
+        Self::from_layers(&layers)
+    }
+
+    /// The configuration of these variables alone, without `.env`, environment or flags: for tests and tools.
+    ///
+    /// # Errors
+    /// The first value that cannot be used, as one line.
+    pub fn from_pairs(pairs: &[(&str, &str)]) -> Result<Self, ConfigError> {
+        let layer = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self::from_layers(&[(Source::Environment, layer)]).map(|(config, _)| config)
+    }
+
+    fn from_layers(layers: &[(Source, Layer)]) -> Result<(Self, Vec<String>), ConfigError> {
+        let mut config = Self::blank();
+        let mut warnings = source::unknown(layers);
+        for variable in TABLE {
+            let found = source::find(variable, layers)?;
+            if let Some(found) = &found
+                && found.source == Source::Flag
+                && found.file.is_none()
+                && variable.secrecy == Secrecy::Secret
+            {
+                let flag = variable.flag;
+                warnings
+                    .push(format!("--{flag} shows a secret to everybody who can list processes: use --{flag}-file"));
+            }
+            config.take(variable, found)?;
+        }
+        config.check_turn(&mut warnings)?;
+        config.warn_of_later_features(&mut warnings);
+        // depends on another variable, hence no default in the table
+        if config.cors_origins == CorsOrigins::List(Vec::new()) {
+            config.cors_origins = CorsOrigins::List(vec![parse::origin_of(&config.public_url)]);
+        }
+        Ok((config, warnings))
+    }
+
+    /// Sets one variable from what was found, else from its default, and notes how it is shown.
+    fn take(&mut self, variable: &'static Variable, found: Option<Found>) -> Result<(), ConfigError> {
+        let default =
+            variable.default.map(|value| Found { value: value.to_owned(), source: Source::Default, file: None });
+        let Some(found) = found.or(default) else {
+            self.settings.push(Setting { name: variable.name, shown: None, source: Source::Default, file: None });
+            return Ok(());
+        };
+        // spaces around a secret may belong to it; around anything else they are a slip
+        let value = if variable.secrecy == Secrecy::Secret { found.value.as_str() } else { found.value.trim() };
+        let shown = variable.secrecy.show(value);
+        let result = if value.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
+            Err("expected UTF-8 text without control characters".to_owned())
+        } else {
+            (variable.set)(self, value)
+        };
+        if let Err(expected) = result {
+            return Err(ConfigError::value(variable.name, &shown, &format!("{expected}{}", found.place(variable))));
+        }
+        let file = found.file.as_ref().map(|(name, _)| *name);
+        self.settings.push(Setting { name: variable.name, shown: Some(shown), source: found.source, file });
+        Ok(())
+    }
+
+    /// Browsers refuse a whole call when a TURN server comes without credentials: better no start than no calls.
+    fn check_turn(&self, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+        match (&self.turn_host, self.turn_credentials()) {
+            (Some(host), None) => Err(ConfigError::value(
+                "TURN_HOST",
+                host,
+                "expected TURN_SECRET as well, or both TURN_USERNAME and TURN_PASSWORD: clients need credentials",
+            )),
+            (None, Some(_)) => {
+                warnings.push("TURN credentials have no effect without TURN_HOST".to_owned());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn warn_of_later_features(&self, warnings: &mut Vec<String>) {
+        let mut warn = |set: bool, name: &str, what: &str| {
+            if set {
+                warnings.push(format!("{name} has no effect yet: {what} with a later release"));
+            }
+        };
+        warn(self.gotify_url.is_some(), "GOTIFY_URL", "push notifications come");
+        warn(self.gotify_token.is_some(), "GOTIFY_TOKEN", "push notifications come");
+        warn(self.metrics_addr.is_some(), "MESH_METRICS_ADDR", "metrics come");
+        warn(self.jwt_private_key_file.is_some(), "MESH_JWT_PRIVATE_KEY_FILE", "signing with a private key comes");
+    }
+
+    /// Refuses what parses but comes with a later release, and must not be ignored in silence. To be called before serving.
+    ///
+    /// # Errors
+    /// The first such value, with what is accepted now.
+    pub fn unsupported(&self) -> Result<(), ConfigError> {
+        if self.jwt_algorithm.is_asymmetric() {
+            let message = "comes with a later release; accepted now: HS256, HS384, HS512";
+            return Err(ConfigError::value("MESH_JWT_ALGORITHM", self.jwt_algorithm.as_str(), message));
+        }
+        if self.registration == Registration::Invite {
+            let message = "comes with a later release; accepted now: open, closed";
+            return Err(ConfigError::value("MESH_REGISTRATION", self.registration.as_str(), message));
+        }
+        if let Some(url) = &self.bus_url {
+            let message = "joining several servers comes with a later release; accepted now: unset (one process)";
+            return Err(ConfigError::value("MESH_BUS_URL", &database::mask_url(url.expose()), message));
+        }
+        Ok(())
+    }
+
+    /// How clients get TURN credentials; `None` if there is no TURN server.
+    #[must_use]
+    pub fn turn_auth(&self) -> Option<TurnAuth<'_>> {
+        self.turn_host.as_ref()?;
+        self.turn_credentials()
+    }
+
+    fn turn_credentials(&self) -> Option<TurnAuth<'_>> {
+        if !self.turn_secrets.is_empty() {
+            return Some(TurnAuth::Secrets(&self.turn_secrets));
+        }
+        let username = self.turn_username.as_deref()?;
+        let password = self.turn_password.as_ref()?;
+        Some(TurnAuth::Fixed { username, password })
+    }
+
+    /// What stands before the table's defaults are applied, each of which overwrites its field: the defaults themselves are
+    /// only in the table.
+    fn blank() -> Self {
+        Self {
+            public_url: String::new(),
+            host: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port: 0,
+            jwt_secret: None,
+            jwt_algorithm: JwtAlgorithm::Hs256,
+            jwt_private_key_file: None,
+            access_token_minutes: 0,
+            refresh_token_days: 0,
+            database_url: DatabaseUrl::SqliteMemory,
+            gotify_url: None,
+            gotify_token: None,
+            stun_urls: Vec::new(),
+            turn_host: None,
+            turn_port: 0,
+            turn_secrets: Vec::new(),
+            turn_username: None,
+            turn_password: None,
+            turn_ttl_seconds: 0,
+            log_level: String::new(),
+            log_format: LogFormat::Text,
+            registration: Registration::Open,
+            bcrypt_cost: 0,
+            login_attempts: 0,
+            events_per_second: 0,
+            max_message_chars: 0,
+            cors_origins: CorsOrigins::List(Vec::new()),
+            trusted_proxies: Vec::new(),
+            metrics_addr: None,
+            bus_url: None,
+            shutdown_seconds: 0,
+            settings: Vec::with_capacity(TABLE.len()),
+        }
+    }
+}
+
+impl Secrecy {
+    /// The value as it may be shown.
+    fn show(self, value: &str) -> String {
+        match self {
+            Self::Secret => MASK.to_owned(),
+            Self::UrlPassword => database::mask_url(value),
+            // a password that was put where none belongs is still a password
+            Self::Plain if value.contains("://") => database::mask_url(value),
+            Self::Plain => value.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! The table: every variable once. Parsing, flags, masking, `.env.example` and the README's tables follow from it.
+
+use super::Config;
+use super::database::DatabaseUrl;
+use super::parse::{self, number};
+use super::values::Secret;
+
+/// A text in the languages of the documentation; a sentence without its full stop.
+#[derive(Debug, Clone, Copy)]
+pub struct Text {
+    /// English.
+    pub en: &'static str,
+    /// French.
+    pub fr: &'static str,
+}
+
+/// What of a value may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    /// All of it.
+    Plain,
+    /// Nothing.
+    Secret,
+    /// A URL that may hold a password: all but that.
+    UrlPassword,
+}
+
+/// The `NAME_FILE` form of a variable that may hold a secret.
+#[derive(Debug, Clone, Copy)]
+pub struct FileForm {
+    /// `NAME_FILE`.
+    pub name: &'static str,
+    /// Its flag, without the dashes.
+    pub flag: &'static str,
+}
+
+/// One variable.
+#[derive(Debug)]
+pub struct Variable {
+    /// Its name in the environment and in `.env`.
+    pub name: &'static str,
+    /// Its flag, without the dashes: the name in lower case, without `MESH_`.
+    pub flag: &'static str,
+    /// The built-in value, in the form in which it would be set.
+    pub default: Option<&'static str>,
+    /// What holds when it is unset and there is no default.
+    pub unset: Text,
+    /// Its meaning.
+    pub doc: Text,
+    /// What of it may be shown.
+    pub secrecy: Secrecy,
+    /// The form that names a file.
+    pub file: Option<FileForm>,
+    /// What of it comes with a later release.
+    pub later: Option<Text>,
+    /// Parses a value into its field; the error says what is accepted.
+    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+const fn text(en: &'static str, fr: &'static str) -> Text {
+    Text { en, fr }
+}
+
+/// What most rows have in common.
+const fn row(
+    name: &'static str,
+    flag: &'static str,
+    doc: Text,
+    set: fn(&mut Config, &str) -> Result<(), String>,
+) -> Variable {
+    Variable {
+        name,
+        flag,
+        default: None,
+        unset: text("none", "aucun"),
+        doc,
+        secrecy: Secrecy::Plain,
+        file: None,
+        later: None,
+        set,
+    }
+}
+
+impl Variable {
+    const fn default(mut self, value: &'static str) -> Self {
+        self.default = Some(value);
+        self
+    }
+
+    const fn unset(mut self, en: &'static str, fr: &'static str) -> Self {
+        self.unset = text(en, fr);
+        self
+    }
+
+    const fn later(mut self, en: &'static str, fr: &'static str) -> Self {
+        self.later = Some(text(en, fr));
+        self
+    }
+
+    const fn secrecy(mut self, secrecy: Secrecy, name: &'static str, flag: &'static str) -> Self {
+        self.secrecy = secrecy;
+        self.file = Some(FileForm { name, flag });
+        self
+    }
+}
+
+/// Every variable, in the order of the documentation.
+pub const TABLE: &[Variable] = &[
+    row(
+        "MESH_PUBLIC_URL",
+        "public-url",
+        text(
+            "Where clients reach the server: `iss` of its tokens, base of invite links",
+            "L'adresse où les clients joignent le serveur : `iss` de ses jetons, base des liens d'invitation",
+        ),
+        |c, v| parse::http_url(v).map(|x| c.public_url = x),
+    )
+    .default("http://localhost:8000"),
+    row(
+        "MESH_HOST",
+        "host",
+        text("Address to listen on", "Adresse d'écoute"),
+        |c, v| parse::listen_host(v).map(|x| c.host = x),
+    )
+    .default("0.0.0.0"),
+    row(
+        "MESH_PORT",
+        "port",
+        text("Port to listen on; 0 lets the system choose", "Port d'écoute ; 0 laisse choisir le système"),
+        |c, v| parse::listen_port(v).map(|x| c.port = x),
+    )
+    .default("8000"),
+    row(
+        "MESH_JWT_SECRET",
+        "jwt-secret",
+        text("Signs tokens: at least 32 characters", "Signe les jetons : au moins 32 caractères"),
+        |c, v| parse::jwt_secret(v).map(|x| c.jwt_secret = Some(x)),
+    )
+    .unset(
+        "made at the first start, kept beside the database with mode 0600",
+        "créé au premier démarrage, gardé à côté de la base en mode 0600",
+    )
+    .secrecy(Secrecy::Secret, "MESH_JWT_SECRET_FILE", "jwt-secret-file"),
+    row(
+        "MESH_JWT_ALGORITHM",
+        "jwt-algorithm",
+        text(
+            "How tokens are signed: `HS256`, `HS384`, `HS512`, `EdDSA`, `ES256` or `RS256`",
+            "Signature des jetons : `HS256`, `HS384`, `HS512`, `EdDSA`, `ES256` ou `RS256`",
+        ),
+        |c, v| parse::jwt_algorithm(v).map(|x| c.jwt_algorithm = x),
+    )
+    .default("HS256")
+    .later("`EdDSA`, `ES256` and `RS256`", "`EdDSA`, `ES256` et `RS256`"),
+    row(
+        "MESH_JWT_PRIVATE_KEY_FILE",
+        "jwt-private-key-file",
+        text(
+            "Private key (PEM) of an asymmetric algorithm",
+            "Clé privée (PEM) d'un algorithme asymétrique",
+        ),
+        |c, v| parse::text(v).map(|x| c.jwt_private_key_file = Some(x.into())),
+    )
+    .unset("made at the first start like the secret", "créée au premier démarrage comme le secret")
+    .later("signing with a private key", "la signature par clé privée"),
+    row(
+        "MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES",
+        "jwt-access-token-expire-minutes",
+        text("Life of an access token: 1 to 43200 minutes", "Durée d'un jeton d'accès : de 1 à 43200 minutes"),
+        |c, v| number(v, 1, 43_200).map(|x| c.access_token_minutes = x),
+    )
+    .default("120"),
+    row(
+        "MESH_JWT_REFRESH_TOKEN_EXPIRE_DAYS",
+        "jwt-refresh-token-expire-days",
+        text(
+            "A session unused for so many days is over: 1 to 3650",
+            "Une session inutilisée pendant ce nombre de jours est close : de 1 à 3650",
+        ),
+        |c, v| number(v, 1, 3650).map(|x| c.refresh_token_days = x),
+    )
+    .default("30"),
+    row(
+        "DATABASE_URL",
+        "database-url",
+        text(
+            "SQLAlchemy's forms: `sqlite:///./relative.db`, `sqlite:////absolute.db`, `sqlite://` (memory), `postgresql://…`, \
+             also with a driver suffix (`postgresql+psycopg2://`)",
+            "Formes de SQLAlchemy : `sqlite:///./relatif.db`, `sqlite:////absolu.db`, `sqlite://` (mémoire), \
+             `postgresql://…`, aussi avec un suffixe de pilote (`postgresql+psycopg2://`)",
+        ),
+        |c, v| DatabaseUrl::parse(v).map(|x| c.database_url = x),
+    )
+    .default("sqlite:///./mesh.db")
+    .secrecy(Secrecy::UrlPassword, "DATABASE_URL_FILE", "database-url-file"),
+    row(
+        "GOTIFY_URL",
+        "gotify-url",
+        text("The Gotify server for push notifications", "Le serveur Gotify des notifications"),
+        |c, v| parse::http_url(v).map(|x| c.gotify_url = Some(x)),
+    )
+    .unset("none: push is off", "aucun : pas de notifications")
+    .later("push notifications", "les notifications"),
+    row(
+        "GOTIFY_TOKEN",
+        "gotify-token",
+        text(
+            "Gotify's application token for those who set none of their own",
+            "Jeton d'application Gotify de ceux qui n'en donnent pas",
+        ),
+        |c, v| parse::text(v).map(|x| c.gotify_token = Some(Secret::new(x))),
+    )
+    .secrecy(Secrecy::Secret, "GOTIFY_TOKEN_FILE", "gotify-token-file")
+    .later("push notifications", "les notifications"),
+    row(
+        "STUN_URL",
+        "stun-url",
+        text("STUN servers, several by comma", "Serveurs STUN, séparés par des virgules"),
+        |c, v| parse::stun_urls(v).map(|x| c.stun_urls = x),
+    )
+    .default("stun:stun.l.google.com:19302"),
+    row(
+        "TURN_HOST",
+        "turn-host",
+        text(
+            "A TURN server; needs `TURN_SECRET`, or `TURN_USERNAME` and `TURN_PASSWORD`",
+            "Un serveur TURN ; demande `TURN_SECRET`, ou `TURN_USERNAME` et `TURN_PASSWORD`",
+        ),
+        |c, v| parse::host(v).map(|x| c.turn_host = Some(x)),
+    ),
+    row(
+        "TURN_PORT",
+        "turn-port",
+        text("Port of the TURN server", "Port du serveur TURN"),
+        |c, v| parse::remote_port(v).map(|x| c.turn_port = x),
+    )
+    .default("3478"),
+    row(
+        "TURN_SECRET",
+        "turn-secret",
+        text(
+            "coturn's `static-auth-secret`: clients get ephemeral credentials; several by comma, the first signs",
+            "`static-auth-secret` de coturn : les clients reçoivent des identifiants éphémères ; plusieurs séparés par des \
+             virgules, le premier signe",
+        ),
+        |c, v| parse::secrets(v).map(|x| c.turn_secrets = x),
+    )
+    .secrecy(Secrecy::Secret, "TURN_SECRET_FILE", "turn-secret-file"),
+    row(
+        "TURN_USERNAME",
+        "turn-username",
+        text("User name for all clients, without `TURN_SECRET`", "Nom d'utilisateur de tous les clients, sans `TURN_SECRET`"),
+        |c, v| parse::text(v).map(|x| c.turn_username = Some(x)),
+    ),
+    row(
+        "TURN_PASSWORD",
+        "turn-password",
+        text("Password for all clients, without `TURN_SECRET`", "Mot de passe de tous les clients, sans `TURN_SECRET`"),
+        |c, v| parse::text(v).map(|x| c.turn_password = Some(Secret::new(x))),
+    )
+    .secrecy(Secrecy::Secret, "TURN_PASSWORD_FILE", "turn-password-file"),
+    row(
+        "TURN_TTL_SECONDS",
+        "turn-ttl-seconds",
+        text(
+            "Life of ephemeral TURN credentials: 1 to 2592000 seconds",
+            "Durée des identifiants TURN éphémères : de 1 à 2592000 secondes",
+        ),
+        |c, v| number(v, 1, 2_592_000).map(|x| c.turn_ttl_seconds = x),
+    )
+    .default("3600"),
+    row(
+        "LOG_LEVEL",
+        "log-level",
+        text(
+            "`TRACE`, `DEBUG`, `INFO`, `WARNING`, `ERROR`, or a tracing filter such as `info,mesh_server=debug`",
+            "`TRACE`, `DEBUG`, `INFO`, `WARNING`, `ERROR`, ou un filtre de tracing comme `info,mesh_server=debug`",
+        ),
+        |c, v| parse::log_filter(v).map(|x| c.log_level = x),
+    )
+    .default("INFO"),
+    row(
+        "MESH_LOG_FORMAT",
+        "log-format",
+        text("`text` for people, `json` for machines", "`text` pour les gens, `json` pour les machines"),
+        |c, v| parse::log_format(v).map(|x| c.log_format = x),
+    )
+    .default("text"),
+    row(
+        "MESH_REGISTRATION",
+        "registration",
+        text(
+            "Who may make an account: `open` (everybody), `invite`, `closed`; the first account can always be made",
+            "Qui peut créer un compte : `open` (tous), `invite`, `closed` ; le premier compte peut toujours être créé",
+        ),
+        |c, v| parse::registration(v).map(|x| c.registration = x),
+    )
+    .default("open")
+    .later("`invite`", "`invite`"),
+    row(
+        "MESH_BCRYPT_COST",
+        "bcrypt-cost",
+        text("Cost of password hashes: 4 to 15", "Coût du hachage des mots de passe : de 4 à 15"),
+        |c, v| number(v, 4, 15).map(|x| c.bcrypt_cost = x),
+    )
+    .default("12"),
+    row(
+        "MESH_LOGIN_ATTEMPTS",
+        "login-attempts",
+        text(
+            "Failed logins a minute for an account; ten times that, and as many registrations, for an address",
+            "Échecs de connexion par minute pour un compte ; dix fois plus, et autant d'inscriptions, pour une adresse",
+        ),
+        |c, v| number(v, 1, 1_000_000).map(|x| c.login_attempts = x),
+    )
+    .default("10"),
+    row(
+        "MESH_EVENTS_PER_SECOND",
+        "events-per-second",
+        text(
+            "A connection's events a second, with a burst of four times that",
+            "Événements par seconde d'une connexion, avec des pointes de quatre fois plus",
+        ),
+        |c, v| number(v, 1, 1_000_000).map(|x| c.events_per_second = x),
+    )
+    .default("50"),
+    row(
+        "MESH_MAX_MESSAGE_CHARS",
+        "max-message-chars",
+        text("Longest message: 1 to 16000 characters", "Message le plus long : de 1 à 16000 caractères"),
+        // a frame holds 64 KiB, and a character up to 4 bytes
+        |c, v| number(v, 1, 16_000).map(|x| c.max_message_chars = x),
+    )
+    .default("4000"),
+    row(
+        "MESH_CORS_ORIGINS",
+        "cors-origins",
+        text(
+            "Origins of web pages that may call, by comma; `*` allows all",
+            "Origines des pages web admises, séparées par des virgules ; `*` les admet toutes",
+        ),
+        |c, v| parse::cors_origins(v).map(|x| c.cors_origins = x),
+    )
+    .unset("the origin of `MESH_PUBLIC_URL`", "l'origine de `MESH_PUBLIC_URL`"),
+    row(
+        "MESH_TRUSTED_PROXIES",
+        "trusted-proxies",
+        text(
+            "Addresses or CIDRs by comma whose `X-Forwarded-For` is believed",
+            "Adresses ou CIDR, séparés par des virgules, dont `X-Forwarded-For` est cru",
+        ),
+        |c, v| parse::proxies(v).map(|x| c.trusted_proxies = x),
+    ),
+    row(
+        "MESH_METRICS_ADDR",
+        "metrics-addr",
+        text("Address and port of its own for `/metrics`", "Adresse et port propres à `/metrics`"),
+        |c, v| parse::socket(v).map(|x| c.metrics_addr = Some(x)),
+    )
+    .unset("none: `/metrics` stands on the main port", "aucun : `/metrics` est sur le port principal")
+    .later("metrics", "les métriques"),
+    row(
+        "MESH_BUS_URL",
+        "bus-url",
+        text(
+            "`nats://…` joins several servers on one PostgreSQL",
+            "`nats://…` relie plusieurs serveurs sur un même PostgreSQL",
+        ),
+        |c, v| parse::bus_url(v).map(|x| c.bus_url = Some(x)),
+    )
+    .unset("none: one process", "aucun : un seul processus")
+    .secrecy(Secrecy::UrlPassword, "MESH_BUS_URL_FILE", "bus-url-file")
+    .later("several servers", "plusieurs serveurs"),
+    row(
+        "MESH_SHUTDOWN_SECONDS",
+        "shutdown-seconds",
+        text(
+            "How long a planned stop waits for what is under way: 0 to 3600 seconds",
+            "Délai d'un arrêt prévu pour finir ce qui est en cours : de 0 à 3600 secondes",
+        ),
+        |c, v| number(v, 0, 3600).map(|x| c.shutdown_seconds = x),
+    )
+    .default("10"),
+];

@@ -1,0 +1,77 @@
+//! What a committed transaction tells the world.
+
+use mesh_protocol::{
+    PeerId, RoomId, UserId,
+    model::{Member, Message, Room},
+};
+
+/// The connection that caused a happening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The connection's number in its process.
+    pub conn: u64,
+    /// Its name: the `from` of what is told.
+    pub peer: PeerId,
+    /// The id of the event that asked for it; its own copy bears it in `reply_to`.
+    pub event_id: Option<Box<str>>,
+}
+
+/// A change that has a sequence number in its room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Something was said.
+    Created(Box<Message>),
+}
+
+/// A change without a number, told to a room's connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomEvent {
+    /// Somebody became a member.
+    MemberAdded(Box<Member>),
+}
+
+/// Something told to all of one person's connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserEvent {
+    /// A room to show.
+    RoomAdded(Box<Room>),
+}
+
+/// What a committed transaction tells the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A numbered change of a room.
+    Change {
+        /// Which room.
+        room: RoomId,
+        /// The change's number.
+        seq: u64,
+        /// What it is.
+        change: Change,
+        /// Who caused it, where it was a connection.
+        origin: Option<Origin>,
+    },
+    /// A send that was a repetition: its sender alone hears of the first message again.
+    Repeat {
+        /// Which room.
+        room: RoomId,
+        /// The first message.
+        message: Box<Message>,
+        /// Who repeated it.
+        origin: Origin,
+    },
+    /// Something else in a room.
+    Room {
+        /// Which room.
+        room: RoomId,
+        /// What it is.
+        event: RoomEvent,
+    },
+    /// Something for one person.
+    User {
+        /// Whom.
+        user: UserId,
+        /// What it is.
+        event: UserEvent,
+    },
+}

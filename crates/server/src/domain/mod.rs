@@ -1,0 +1,9 @@
+//! The rules: pure functions and state machines. No async, no input or output; the time is an argument.
+
+pub mod bucket;
+pub mod feed;
+pub mod happening;
+pub mod mentions;
+pub mod outqueue;
+pub mod policy;
+pub mod recovery;

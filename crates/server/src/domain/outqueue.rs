@@ -1,0 +1,487 @@
+//! Outgoing queue of one connection: bounded in bytes, never waits, gives its memory back.
+//!
+//! It holds whole, ready-made frames by reference, so that an event to five hundred connections is
+//! five hundred pointers to one text. What waits is written with one vectored write:
+//! [`OutQueue::io_slices`], then [`OutQueue::consume`] with what the socket took.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+
+/// Default limit of one connection's queue, in bytes (1 MiB): some seconds of a very busy room.
+pub const DEFAULT_LIMIT: usize = 1024 * 1024;
+
+/// What a chunk costs beside its bytes, in bytes. Counted against the limit: half a million
+/// two-byte frames would else pass for one mebibyte while they hold sixteen.
+pub const CHUNK_COST: usize = size_of::<Bytes>();
+
+/// What is lost if a chunk is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The answer to something that this connection asked.
+    Reply,
+    /// Part of an ordered stream: nothing may be left out.
+    Ordered,
+    /// Worth something only at once (typing, presence): dropped first under load.
+    Ephemeral,
+}
+
+/// What became of a pushed chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Push {
+    /// It is in the queue.
+    Pushed {
+        /// The queue was empty before: its writer sleeps and is to be woken.
+        was_empty: bool,
+    },
+    /// Ephemeral, and the queue is loaded: left out.
+    Dropped,
+    /// The reader is too slow for what it must get, now or earlier: the queue takes nothing more
+    /// (close 4429), or [`OutQueue::push_last`] has ended it.
+    TooSlow,
+}
+
+/// The queue. 80 bytes, without heap while it holds at most one chunk.
+#[derive(Debug)]
+pub struct OutQueue {
+    /// The first chunk, what is left of it; empty exactly when the queue is. Kept apart from the
+    /// rest so that the common case, one chunk to an idle reader, allocates nothing.
+    front: Bytes,
+    rest: VecDeque<Bytes>,
+    /// Bytes in `front` and `rest`.
+    bytes: usize,
+    limit: u32,
+    /// Some bytes of `front` were written: it must be completed, or the peer loses the frame boundary.
+    begun: bool,
+    /// Nothing more is taken by `push`.
+    dead: bool,
+    too_slow: bool,
+}
+
+impl Default for OutQueue {
+    fn default() -> Self {
+        Self::new(DEFAULT_LIMIT)
+    }
+}
+
+impl OutQueue {
+    /// An empty queue for at most `limit` bytes (at most 4 GiB), of which each chunk takes its
+    /// length and [`CHUNK_COST`].
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            front: Bytes::new(),
+            rest: VecDeque::new(),
+            bytes: 0,
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            begun: false,
+            dead: false,
+            too_slow: false,
+        }
+    }
+
+    /// Appends a chunk of whole frames, or says why not. Never waits.
+    ///
+    /// An ephemeral chunk is dropped while the queue holds more than a quarter of the limit. Any
+    /// other one that would exceed the limit ends the queue: what nobody began to write is
+    /// discarded, and this and every later push answer [`Push::TooSlow`]. A single chunk larger
+    /// than the limit is taken by an empty queue, so that a big batch doesn't kill an idle reader.
+    #[inline]
+    pub fn push(&mut self, class: Class, chunk: Bytes) -> Push {
+        if self.dead {
+            return Push::TooSlow;
+        }
+        let was_empty = self.front.is_empty();
+        if !was_empty {
+            let limit = self.limit as usize;
+            let held = self.cost();
+            let exceeds = held.saturating_add(chunk.len() + CHUNK_COST) > limit;
+            if class == Class::Ephemeral {
+                if exceeds || held > limit / 4 {
+                    return Push::Dropped;
+                }
+            } else if exceeds {
+                self.too_slow = true;
+                self.end();
+                return Push::TooSlow;
+            }
+        }
+        // Nobody is to be woken for nothing.
+        let was_empty = was_empty && !chunk.is_empty();
+        self.append(chunk);
+        Push::Pushed { was_empty }
+    }
+
+    /// Appends parting words (goodbye, close frame) whatever the limit and even to a dead queue,
+    /// and ends it: every later [`OutQueue::push`] answers [`Push::TooSlow`].
+    ///
+    /// What waits stays and is written before. It is the caller's to say little: no limit holds here.
+    pub fn push_last(&mut self, chunk: Bytes) {
+        self.dead = true;
+        self.append(chunk);
+    }
+
+    /// Fills `out` with what is to be written next, in order, and returns how many slices it filled.
+    ///
+    /// The first one is what is left of the front chunk. Pass `&out[..n]` to a vectored write, then
+    /// call [`OutQueue::consume`]. The other slots are left as they were.
+    pub fn io_slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
+        if self.front.is_empty() {
+            return 0;
+        }
+        let chunks = std::iter::once(&self.front).chain(&self.rest);
+        let mut filled = 0;
+        for (slot, chunk) in out.iter_mut().zip(chunks) {
+            *slot = IoSlice::new(chunk);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Takes away the first `n` bytes, which were written. More than there is empties the queue.
+    ///
+    /// A queue that becomes empty gives all its memory back.
+    pub fn consume(&mut self, n: usize) {
+        let mut left = n;
+        self.bytes = self.bytes.saturating_sub(n);
+        while left >= self.front.len() && !self.front.is_empty() {
+            left -= self.front.len();
+            self.begun = false;
+            match self.rest.pop_front() {
+                Some(next) => self.front = next,
+                None => {
+                    self.front = Bytes::new();
+                    self.rest = VecDeque::new();
+                }
+            }
+        }
+        if left > 0 && !self.front.is_empty() {
+            self.front.advance(left);
+            self.begun = true;
+        }
+    }
+
+    /// What is left of a chunk that was written in part, if there is one. It must go out before
+    /// anything else, also on a queue that is dead, or the peer can't find the next frame.
+    #[must_use]
+    pub fn partial(&self) -> Option<&Bytes> {
+        self.begun.then_some(&self.front)
+    }
+
+    /// Whether nothing waits to be written.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.front.is_empty()
+    }
+
+    /// Bytes that wait to be written.
+    #[inline]
+    #[must_use]
+    pub const fn len_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Chunks that wait to be written, the partial one included.
+    #[must_use]
+    pub fn len_chunks(&self) -> usize {
+        usize::from(!self.front.is_empty()) + self.rest.len()
+    }
+
+    /// Whether the queue ended because the reader was too slow (close 4429).
+    #[inline]
+    #[must_use]
+    pub const fn is_too_slow(&self) -> bool {
+        self.too_slow
+    }
+
+    /// Ends the queue for a reader who is gone or no longer wanted: discards all but the chunk that
+    /// is written in part, and takes no more ([`OutQueue::push_last`] excepted).
+    pub fn end(&mut self) {
+        self.dead = true;
+        self.rest = VecDeque::new();
+        if !self.begun {
+            self.front = Bytes::new();
+        }
+        self.bytes = self.front.len();
+    }
+
+    fn cost(&self) -> usize {
+        self.bytes.saturating_add(self.len_chunks().saturating_mul(CHUNK_COST))
+    }
+
+    #[inline]
+    fn append(&mut self, chunk: Bytes) {
+        // An empty chunk would look like an empty queue.
+        if chunk.is_empty() {
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(chunk.len());
+        if self.front.is_empty() {
+            self.front = chunk;
+        } else {
+            self.rest.push_back(chunk);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WOKEN: Push = Push::Pushed { was_empty: true };
+    const QUEUED: Push = Push::Pushed { was_empty: false };
+
+    fn bytes(n: usize) -> Bytes {
+        Bytes::from(vec![7; n])
+    }
+
+    fn content(queue: &OutQueue) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 4096];
+        let n = queue.io_slices(&mut slices);
+        let content: Vec<u8> = slices[..n].iter().flat_map(|s| s.to_vec()).collect();
+        assert_eq!(n, queue.len_chunks());
+        assert_eq!(content.len(), queue.len_bytes());
+        assert_eq!(content.is_empty(), queue.is_empty());
+        content
+    }
+
+    #[test]
+    fn is_small_and_empty_without_heap() {
+        assert!(size_of::<OutQueue>() <= 80, "{}", size_of::<OutQueue>());
+        let mut queue = OutQueue::default();
+        for _ in 0..100 {
+            assert!(matches!(queue.push(Class::Ordered, bytes(10)), Push::Pushed { .. }));
+        }
+        assert!(queue.rest.capacity() > 0);
+        queue.consume(999);
+        assert_eq!(queue.len_chunks(), 1);
+        queue.consume(1);
+        assert_eq!(queue.rest.capacity(), 0);
+        assert_eq!(queue.push(Class::Ordered, bytes(10)), WOKEN);
+        assert_eq!(queue.rest.capacity(), 0, "one chunk needs no heap");
+    }
+
+    #[test]
+    fn writes_in_order_and_in_parts() {
+        let mut queue = OutQueue::new(1_000);
+        assert_eq!(queue.push(Class::Reply, Bytes::from_static(b"abc")), WOKEN);
+        assert_eq!(queue.push(Class::Reply, Bytes::new()), QUEUED);
+        assert_eq!(queue.push(Class::Ordered, Bytes::from_static(b"de")), QUEUED);
+        assert_eq!(queue.push(Class::Ephemeral, Bytes::from_static(b"f")), QUEUED);
+        {
+            let mut two = [IoSlice::new(b""); 2];
+            assert_eq!(queue.io_slices(&mut two), 2);
+            assert_eq!((&*two[0], &*two[1]), (&b"abc"[..], &b"de"[..]));
+        }
+        assert_eq!(queue.partial(), None);
+        queue.consume(0);
+        assert_eq!(queue.partial(), None);
+        queue.consume(4);
+        assert_eq!(queue.partial().map(|b| &b[..]), Some(&b"e"[..]));
+        assert_eq!(content(&queue), b"ef");
+        queue.consume(1);
+        assert_eq!(queue.partial(), None);
+        queue.consume(usize::MAX);
+        assert!(queue.is_empty());
+        assert_eq!(queue.io_slices(&mut [IoSlice::new(b""); 2]), 0);
+    }
+
+    #[test]
+    fn drops_the_ephemeral_first() {
+        let mut queue = OutQueue::new(4_000);
+        assert_eq!(queue.push(Class::Ephemeral, bytes(968)), WOKEN);
+        assert_eq!(queue.push(Class::Ephemeral, bytes(1)), QUEUED);
+        assert_eq!(queue.push(Class::Ephemeral, bytes(1)), Push::Dropped);
+        assert_eq!(queue.push(Class::Reply, bytes(1)), QUEUED);
+        queue.consume(968);
+        assert_eq!(queue.push(Class::Ephemeral, bytes(4_000)), Push::Dropped);
+        assert_eq!(queue.push(Class::Ephemeral, bytes(1)), QUEUED);
+        assert!(!queue.is_too_slow());
+    }
+
+    #[test]
+    fn a_slow_reader_loses_all_but_the_begun_frame() {
+        let mut queue = OutQueue::new(1_000);
+        assert_eq!(queue.push(Class::Ordered, Bytes::from_static(b"begun")), WOKEN);
+        assert_eq!(queue.push(Class::Ordered, bytes(500)), QUEUED);
+        queue.consume(2);
+        assert_eq!(queue.push(Class::Reply, bytes(500)), Push::TooSlow);
+        assert!(queue.is_too_slow());
+        assert_eq!(content(&queue), b"gun");
+        assert_eq!(queue.push(Class::Ephemeral, bytes(1)), Push::TooSlow);
+        queue.push_last(Bytes::from_static(b"goodbye"));
+        queue.push_last(Bytes::from_static(b"close"));
+        assert_eq!(content(&queue), b"gungoodbyeclose");
+        assert_eq!(queue.push(Class::Reply, bytes(1)), Push::TooSlow);
+
+        let mut whole = OutQueue::new(100);
+        assert_eq!(whole.push(Class::Reply, bytes(50)), WOKEN);
+        assert_eq!(whole.push(Class::Reply, bytes(50)), Push::TooSlow);
+        assert!(whole.is_empty());
+    }
+
+    #[test]
+    fn an_idle_reader_takes_a_big_batch() {
+        for class in [Class::Reply, Class::Ordered, Class::Ephemeral] {
+            let mut queue = OutQueue::new(100);
+            assert_eq!(queue.push(class, bytes(100_000)), WOKEN);
+            assert_eq!(queue.push(Class::Ephemeral, bytes(1)), Push::Dropped);
+            assert_eq!(queue.push(Class::Ordered, bytes(1)), Push::TooSlow);
+        }
+    }
+
+    #[test]
+    fn tiny_chunks_are_bounded_by_what_they_cost() {
+        let mut queue = OutQueue::default();
+        let mut n = 0;
+        while queue.push(Class::Reply, Bytes::from_static(b"12")) != Push::TooSlow {
+            n += 1;
+        }
+        assert_eq!(n, DEFAULT_LIMIT / (CHUNK_COST + 2));
+    }
+
+    #[test]
+    fn the_limit_itself_fits() {
+        let second = 1_000 - 2 * CHUNK_COST - 100;
+        for (n, expected) in [(second, QUEUED), (second + 1, Push::TooSlow)] {
+            let mut queue = OutQueue::new(1_000);
+            assert_eq!(queue.push(Class::Ordered, bytes(100)), WOKEN);
+            assert_eq!(queue.push(Class::Ordered, bytes(n)), expected);
+        }
+    }
+
+    #[test]
+    fn ends_without_being_slow() {
+        let mut queue = OutQueue::default();
+        let _ = queue.push(Class::Reply, bytes(3));
+        queue.end();
+        assert!(queue.is_empty() && !queue.is_too_slow());
+        assert_eq!(queue.push(Class::Reply, bytes(3)), Push::TooSlow);
+    }
+
+    /// The rules again, written the slow way.
+    #[derive(Default)]
+    struct Model {
+        chunks: Vec<Vec<u8>>,
+        written_of_first: usize,
+        limit: usize,
+        dead: bool,
+    }
+
+    impl Model {
+        fn cost(&self) -> usize {
+            self.content().len() + self.chunks.len() * CHUNK_COST
+        }
+
+        fn content(&self) -> Vec<u8> {
+            self.chunks.concat().split_off(self.written_of_first)
+        }
+
+        fn push(&mut self, class: Class, chunk: Vec<u8>) -> Push {
+            if self.dead {
+                return Push::TooSlow;
+            }
+            let was_empty = self.chunks.is_empty();
+            let fits = was_empty || self.cost() + chunk.len() + CHUNK_COST <= self.limit;
+            match class {
+                Class::Ephemeral if !was_empty && (!fits || self.cost() > self.limit / 4) => {
+                    return Push::Dropped;
+                }
+                Class::Reply | Class::Ordered if !fits => {
+                    self.dead = true;
+                    self.chunks.truncate(usize::from(self.written_of_first > 0));
+                    return Push::TooSlow;
+                }
+                _ => {}
+            }
+            self.chunks.push(chunk);
+            Push::Pushed { was_empty }
+        }
+
+        fn consume(&mut self, mut n: usize) {
+            while n > 0 && !self.chunks.is_empty() {
+                self.written_of_first += 1;
+                n -= 1;
+                if self.written_of_first == self.chunks[0].len() {
+                    self.chunks.remove(0);
+                    self.written_of_first = 0;
+                }
+            }
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Push(Class, usize),
+        Write(usize, usize),
+        Last(usize),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        let class = prop_oneof![Just(Class::Reply), Just(Class::Ordered), Just(Class::Ephemeral)];
+        prop_oneof![
+            20 => (class, 1usize..120).prop_map(|(class, n)| Act::Push(class, n)),
+            15 => (1usize..5, 0usize..300).prop_map(|(slots, n)| Act::Write(slots, n)),
+            1 => (1usize..50).prop_map(Act::Last),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_the_model(limit in 100usize..1_500, acts in prop::collection::vec(act(), 0..150)) {
+            let mut queue = OutQueue::new(limit);
+            let mut model = Model { limit, ..Model::default() };
+            let (mut sent, mut pushed) = (Vec::new(), Vec::new());
+            let mut fill = 0u8;
+            for act in acts {
+                match act {
+                    Act::Push(class, n) => {
+                        fill = fill.wrapping_add(1);
+                        let chunk = vec![fill; n];
+                        let expected = model.push(class, chunk.clone());
+                        prop_assert_eq!(queue.push(class, chunk.clone().into()), expected);
+                        match expected {
+                            Push::Pushed { .. } => pushed.extend(chunk),
+                            // The stream goes on with what was begun, and nothing else of what waited.
+                            Push::TooSlow => pushed = [&sent[..], &model.content()].concat(),
+                            Push::Dropped => {}
+                        }
+                    }
+                    Act::Write(slots, at_most) => {
+                        let mut slices = [IoSlice::new(b""); 5];
+                        let n = queue.io_slices(&mut slices[..slots]);
+                        prop_assert_eq!(n, model.chunks.len().min(slots));
+                        let offered: Vec<u8> =
+                            slices[..n].iter().flat_map(|slice| slice.to_vec()).collect();
+                        let written = at_most.min(offered.len());
+                        sent.extend(&offered[..written]);
+                        queue.consume(written);
+                        model.consume(written);
+                    }
+                    Act::Last(n) => {
+                        fill = fill.wrapping_add(1);
+                        queue.push_last(vec![fill; n].into());
+                        model.dead = true;
+                        model.chunks.push(vec![fill; n]);
+                        pushed.extend(vec![fill; n]);
+                    }
+                }
+                prop_assert_eq!(content(&queue), model.content());
+                prop_assert_eq!(queue.partial().is_some(), model.written_of_first > 0);
+                prop_assert!(!queue.is_empty() || queue.rest.capacity() == 0);
+            }
+            let rest = content(&queue);
+            sent.extend(&rest);
+            queue.consume(rest.len());
+            prop_assert!(queue.is_empty() && queue.len_bytes() == 0);
+            prop_assert_eq!(sent, pushed);
+        }
+    }
+}

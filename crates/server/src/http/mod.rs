@@ -1,0 +1,22 @@
+//! HTTP: the flat list of routes, what wraps them, and how requests are read and errors told.
+//!
+//! A handler reads the request, calls one use-case of [`crate::service`] and writes the answer. What every request has
+//! in common (request id, log span, panics, trailing slash, CORS) is done once, around the router.
+
+mod auth;
+mod docs;
+mod extract;
+mod members;
+mod messages;
+mod openapi;
+mod problem;
+mod query;
+mod rooms;
+mod router;
+mod server;
+mod shell;
+#[cfg(test)]
+mod testing;
+
+pub use openapi::{openapi, openapi_json};
+pub use router::{router, router_with};

@@ -1,0 +1,52 @@
+//! The flat list of routes. Each has its OpenAPI entry beside its handler.
+
+use std::sync::Arc;
+
+use axum::{Extension, Router, response::Redirect, routing::get};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{auth, docs, members, messages, openapi, problem, rooms, server, shell};
+use crate::app::App;
+
+/// Every documented route.
+pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(auth::register))
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::get_me))
+        .routes(routes!(rooms::create_room, rooms::list_rooms))
+        .routes(routes!(rooms::get_room))
+        .routes(routes!(members::list_members, members::add_member))
+        .routes(routes!(messages::list_messages, messages::post_message))
+        .routes(routes!(server::get_info))
+        .routes(routes!(server::health))
+        .routes(routes!(server::ready))
+}
+
+/// The documents, and the pages that show them.
+pub(super) fn documents<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/", get(|| async { Redirect::temporary("/docs/") }))
+        .route("/openapi.json", get(docs::openapi_json))
+        .route("/asyncapi.json", get(docs::asyncapi_json))
+        .route("/docs", get(|| async { Redirect::permanent("/docs/") }))
+        .route("/docs/", get(docs::swagger_page))
+        .route("/docs/{*file}", get(docs::swagger_file))
+        .route("/redoc", get(docs::redoc_page))
+        .route("/redoc/", get(docs::redoc_page))
+        .route("/redoc/redoc.standalone.js", get(docs::redoc_script))
+        .layer(Extension(docs::Docs::new()))
+}
+
+/// The whole HTTP side of a server.
+pub fn router(app: Arc<App>) -> Router {
+    router_with(app, Router::new())
+}
+
+/// The same with more routes (the WebSocket's), which get request ids, log spans and the rest like all others.
+pub fn router_with(app: Arc<App>, more: Router<Arc<App>>) -> Router {
+    let (routes, _) = documented().split_for_parts();
+    let (ids, origins) = (app.ids.clone(), app.config.cors_origins.clone());
+    let routes = problem::fallbacks(routes.merge(documents()).merge(more)).with_state(app);
+    shell::wrap(routes, ids, origins)
+}

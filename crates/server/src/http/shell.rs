@@ -1,0 +1,247 @@
+//! What every request has in common: request id, log span, panics, trailing slash, CORS, common headers.
+//!
+//! It wraps the router from outside, as a path must be changed before it is routed.
+
+use std::{any::Any, convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration, time::Instant};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::PathAndQuery},
+    response::{IntoResponse as _, Response},
+};
+use futures_util::FutureExt as _;
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
+use tracing::Instrument as _;
+
+use crate::{
+    config::CorsOrigins,
+    error::{Error, Kind},
+    ids::Ids,
+};
+
+/// The header that names a request.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Characters of a request id that a caller may give: enough for a trace id with a prefix.
+const MAX_REQUEST_ID: usize = 64;
+/// How long a browser may remember the answer to a preflight; Chromium remembers no longer.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(7_200);
+
+struct Shell {
+    router: Router,
+    with_cors: Cors<Router>,
+    ids: Ids,
+}
+
+/// Puts the shell around a router.
+pub(super) fn wrap(router: Router, ids: Ids, origins: CorsOrigins) -> Router {
+    let shell = Arc::new(Shell { with_cors: cors(origins).layer(router.clone()), router, ids });
+    Router::new().fallback_service(service_fn(move |request: Request| {
+        let shell = Arc::clone(&shell);
+        async move { Ok::<_, Infallible>(shell.answer(request).await) }
+    }))
+}
+
+fn cors(origins: CorsOrigins) -> CorsLayer {
+    let origins = match origins {
+        CorsOrigins::Any => AllowOrigin::any(),
+        list => AllowOrigin::predicate(move |origin, _| origin.to_str().is_ok_and(|origin| list.allows(origin))),
+    };
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, X_REQUEST_ID])
+        .expose_headers([X_REQUEST_ID, header::LINK, header::LOCATION, header::RETRY_AFTER])
+        .max_age(PREFLIGHT_AGE)
+}
+
+impl Shell {
+    async fn answer(&self, mut request: Request) -> Response {
+        let started = Instant::now();
+        let id = self.request_id(request.headers());
+        drop_slash(request.uri_mut());
+        let is_api = request.uri().path().starts_with("/api/");
+        // Neither the query nor a header is logged: both may hold a token.
+        let span = tracing::info_span!(
+            "request",
+            id = id.to_str().unwrap_or_default(),
+            method = %request.method(),
+            path = request.uri().path(),
+        );
+        let answer = AssertUnwindSafe(self.route(request)).catch_unwind().instrument(span.clone()).await;
+        let _entered = span.entered();
+        let mut response = answer.unwrap_or_else(|panic| {
+            tracing::error!(panic = words(&*panic), "a handler panicked");
+            Error::new(Kind::Internal, "internal", "the server failed to do this").into_response()
+        });
+        let headers = response.headers_mut();
+        headers.insert(X_REQUEST_ID, id);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if is_api {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        let latency_ms = started.elapsed().as_secs_f64() * 1e3;
+        tracing::debug!(status = response.status().as_u16(), latency_ms, "answered");
+        response
+    }
+
+    async fn route(&self, request: Request) -> Response {
+        // Who comes from no page needs no CORS headers; and the layer would answer any OPTIONS, also one that is no
+        // browser's question before a request.
+        let headers = request.headers();
+        let from_page = headers.contains_key(header::ORIGIN)
+            && (request.method() != Method::OPTIONS || headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD));
+        let answer = if from_page {
+            self.with_cors.clone().oneshot(request).await
+        } else {
+            self.router.clone().oneshot(request).await
+        };
+        match answer {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The caller's own, if it is a sane one, so that its logs and ours can be laid side by side.
+    fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
+        let sane = |value: &&HeaderValue| {
+            (1..=MAX_REQUEST_ID).contains(&value.len())
+                && value.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        };
+        match headers.get(X_REQUEST_ID).filter(sane) {
+            Some(given) => given.clone(),
+            None => HeaderValue::try_from(self.ids.uuid().to_string()).unwrap_or(HeaderValue::from_static("none")),
+        }
+    }
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words")
+}
+
+/// `/api/rooms/` is `/api/rooms`.
+fn drop_slash(uri: &mut Uri) {
+    let Some(path) = uri.path().strip_suffix('/').filter(|path| path.starts_with("/api/")) else { return };
+    let changed = match uri.query() {
+        Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
+        None => PathAndQuery::try_from(path),
+    };
+    let mut parts = uri.clone().into_parts();
+    if let Ok(changed) = changed {
+        parts.path_and_query = Some(changed);
+        if let Ok(changed) = Uri::from_parts(parts) {
+            *uri = changed;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+    use crate::http::testing::{body_json, get, send, send_from};
+
+    fn with(mut request: Request, headers: &[(&'static str, &'static str)]) -> Request {
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_static(value));
+        }
+        request
+    }
+
+    #[tokio::test]
+    async fn every_answer_bears_a_request_id() {
+        for path in ["/api/thing", "/nowhere", "/panic"] {
+            let response = send(get(path)).await;
+            let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+            assert!(uuid::Uuid::try_parse(&id).is_ok(), "{path}: {id}");
+            assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        }
+        let response = send(with(get("/nowhere"), &[("x-request-id", "trace-1.a_B")])).await;
+        assert_eq!(response.headers()["x-request-id"], "trace-1.a_B");
+        let long = "x".repeat(65);
+        for bad in ["", "a b", "a,b", "\"a\"", &long] {
+            let mut request = get("/nowhere");
+            request.headers_mut().insert(X_REQUEST_ID, HeaderValue::from_str(bad).unwrap());
+            assert_ne!(send(request).await.headers()["x-request-id"], bad);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500() {
+        let response = send(get("/panic")).await;
+        assert_eq!(response.status(), 500);
+        let body = body_json(response).await;
+        assert_eq!(body["code"], "internal");
+        assert!(!body.to_string().contains("secret words"));
+    }
+
+    #[tokio::test]
+    async fn a_trailing_slash_makes_no_difference_under_api() {
+        for path in ["/api/thing", "/api/thing/", "/api/thing/?a=b/", "/api/thing?a=/"] {
+            assert_eq!(send(get(path)).await.status(), 200, "{path}");
+        }
+        for path in ["/api/thing//", "/api/", "/api", "/health/"] {
+            assert_eq!(send(get(path)).await.status(), 404, "{path}");
+        }
+        let mut uri: Uri = "http://example.org/api/a/?q=1/".parse().unwrap();
+        drop_slash(&mut uri);
+        assert_eq!(uri, "http://example.org/api/a?q=1/");
+        let mut uri: Uri = "/".parse().unwrap();
+        drop_slash(&mut uri);
+        assert_eq!(uri, "/");
+    }
+
+    #[tokio::test]
+    async fn api_answers_are_not_stored() {
+        assert_eq!(send(get("/api/thing")).await.headers()["cache-control"], "no-store");
+        assert_eq!(send(get("/api/none")).await.headers()["cache-control"], "no-store");
+        assert!(!send(get("/nowhere")).await.headers().contains_key("cache-control"));
+    }
+
+    #[tokio::test]
+    async fn head_is_get_without_a_body() {
+        let mut request = get("/api/thing");
+        *request.method_mut() = Method::HEAD;
+        let response = send(request).await;
+        assert_eq!(response.status(), 200);
+        assert!(axum::body::to_bytes(response.into_body(), 100).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn browsers_ask_first() {
+        let preflight = || {
+            let request = Request::options("/api/thing").body(Body::empty()).unwrap();
+            with(request, &[("origin", "https://app.example"), ("access-control-request-method", "POST")])
+        };
+        let response = send(preflight()).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        assert!(response.headers()["access-control-allow-headers"].to_str().unwrap().contains("authorization"));
+        assert!(response.headers().contains_key("x-request-id"));
+
+        let list = || CorsOrigins::List(vec!["https://app.example".to_owned()]);
+        assert_eq!(
+            send_from(list(), preflight()).await.headers()["access-control-allow-origin"],
+            "https://app.example"
+        );
+        let other = with(get("/api/thing"), &[("origin", "https://evil.example")]);
+        assert!(!send_from(list(), other).await.headers().contains_key("access-control-allow-origin"));
+
+        // Errors too can be read, and the headers that matter.
+        let response = send(with(get("/nowhere"), &[("origin", "https://app.example")])).await;
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        let exposed = response.headers()["access-control-expose-headers"].to_str().unwrap().to_owned();
+        for name in ["x-request-id", "link", "location", "retry-after"] {
+            assert!(exposed.contains(name), "{name} in {exposed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn options_that_ask_nothing_are_not_allowed() {
+        let response = send(Request::options("/api/thing").body(Body::empty()).unwrap()).await;
+        assert_eq!((response.status().as_u16(), response.headers()["allow"].to_str().unwrap()), (405, "GET,HEAD,POST"));
+    }
+}

@@ -1,0 +1,19 @@
+//! Mesh Server: a self-hosted control plane for private collaboration.
+//!
+//! The library behind the binary `mesh-server`; `docs/architecture.md` is the map.
+
+pub mod app;
+pub mod bus;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod http;
+pub mod ids;
+pub mod keys;
+pub mod lifecycle;
+pub mod realtime;
+pub mod service;
+pub mod store;
+pub mod tasks;

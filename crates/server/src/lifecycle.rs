@@ -1,0 +1,165 @@
+//! A server's life: open, listen, serve, stop in order.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::ConnectInfo, routing::get};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt as _;
+
+use crate::{
+    app::App,
+    bus,
+    clock::Clock,
+    config::{Config, load_or_create_secret},
+    http,
+    realtime::{hub::Hub, upgrade::upgrade},
+    store::{Db, migrate},
+    tasks::Tasks,
+};
+
+/// How long a client may take to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the store's threads are looked after.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// A server that listens.
+pub struct Server {
+    /// What it holds.
+    pub app: Arc<App>,
+    /// Its connections.
+    pub hub: Arc<Hub>,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+/// Opens the database, brings it up to date, and listens.
+///
+/// # Errors
+/// A sentence for the operator: what cannot be opened, and why.
+pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
+    let (secret, warning) = load_or_create_secret(&config).map_err(|e| e.to_string())?;
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+    let tasks = Tasks::default();
+    let (sink, happenings) = bus::local();
+    let url = config.database_url.clone();
+    let opened = tasks.blocking(move || Db::open(&url, sink)).await;
+    let db = opened.ok_or("opening the database panicked; the log says where")??;
+    let now = clock.now_ms();
+    let applied = db.write(0, move |tx| migrate::up(tx, now)).await.map_err(|e| e.for_operator())?;
+    if !applied.is_empty() {
+        tracing::info!(migrations = applied.join(", "), "the database was brought up to date");
+    }
+    if config.gotify_url.is_none() {
+        tracing::info!("push is off: GOTIFY_URL is not set");
+    }
+    let (host, port) = (config.host, config.port);
+    let app = App::new(config, &secret, clock, db, tasks);
+    let hub = Hub::start(app.clone(), happenings);
+    let listener = listen(host, port).await?;
+    let addr = listener.local_addr().map_err(|e| format!("cannot tell where it listens: {e}"))?;
+    let websocket = Router::new().route("/ws", get(upgrade).with_state(hub.clone()));
+    let router = http::router_with(app.clone(), websocket);
+    let accepting = app.clone();
+    app.tasks.spawn("accept", async move { accept(&accepting, listener, router).await });
+    let watching = app.clone();
+    app.tasks.spawn("watch", async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(WATCH) => {}
+                () = watching.tasks.hard_stop() => break,
+            }
+            if watching.db.failed() {
+                tracing::error!("a thread of the store died; the server stops");
+                watching.tasks.fail();
+                break;
+            }
+        }
+    });
+    tracing::info!(%addr, version = crate::service::info::VERSION, "listening");
+    Ok(Server { app, hub, addr })
+}
+
+async fn listen(host: IpAddr, port: u16) -> Result<TcpListener, String> {
+    TcpListener::bind((host, port))
+        .await
+        .map_err(|e| format!("cannot listen on {}: {e}", SocketAddr::from((host, port))))
+}
+
+/// Takes connections until the house stops.
+async fn accept(app: &Arc<App>, listener: TcpListener, router: Router) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = app.tasks.soft_stop() => return,
+        };
+        match accepted {
+            Ok((io, addr)) => {
+                let tasks = app.tasks.clone();
+                let router = router.clone();
+                app.tasks.spawn_for_client("http", async move { serve(io, addr, router, &tasks).await });
+            }
+            Err(e) => {
+                // Out of file descriptors, most often: those who are here go on, and some will leave.
+                tracing::warn!(error = &e as &dyn std::error::Error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Serves one HTTP connection until it ends or becomes a WebSocket.
+async fn serve(io: TcpStream, addr: SocketAddr, router: Router, tasks: &Tasks) {
+    let _ = io.set_nodelay(true);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(addr));
+        router.clone().oneshot(request.map(Body::new))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = tasks.soft_stop() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(e) = outcome {
+        tracing::debug!(error = &e as &dyn std::error::Error, "an HTTP connection ended early");
+    }
+}
+
+impl Server {
+    /// Waits until somebody stops the house, then ends everything in order: no new connections, goodbye to those who
+    /// are here, what was submitted is committed. Whether all went well.
+    pub async fn run(self) -> bool {
+        let tasks = self.app.tasks.clone();
+        tasks.soft_stop().await;
+        tracing::info!(connections = self.hub.connections(), "stopping");
+        let patience = Duration::from_secs(u64::from(self.app.config.shutdown_seconds));
+        let in_order = async {
+            tasks.clients_ended().await;
+            self.app.db.settled().await;
+        };
+        if tokio::time::timeout(patience, in_order).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+            self.app.db.settled().await;
+        }
+        tasks.stop_hard();
+        tasks.house_ended().await;
+        tracing::info!("stopped");
+        !tasks.has_failed()
+    }
+}

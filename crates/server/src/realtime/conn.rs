@@ -1,0 +1,159 @@
+//! The part of a connection that others hold: its queue and the ways to wake and close it.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use mesh_protocol::{CloseCode, PeerId, RoomId};
+
+use crate::domain::outqueue::{Class, OutQueue, Push};
+
+/// Sends of one connection that may wait for the store at once.
+pub const MAX_IN_FLIGHT: u32 = 512;
+/// Rooms that one connection may have joined at once.
+pub const MAX_JOINED: usize = 2_000;
+
+/// Why and how a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The close code.
+    pub code: CloseCode,
+    /// A word for programs.
+    pub reason: &'static str,
+    /// How long the client is to wait before it comes back, milliseconds.
+    pub retry_after_ms: u64,
+}
+
+impl Close {
+    /// An end after which the client may come back at once, if at all.
+    pub const fn new(code: CloseCode, reason: &'static str) -> Self {
+        Self { code, reason, retry_after_ms: 0 }
+    }
+}
+
+/// What waits to be written, and whether it is the last.
+pub(super) struct Outbox {
+    pub(super) queue: OutQueue,
+    pub(super) close: Option<Close>,
+}
+
+/// A connection, as others hold it. Nothing here waits.
+pub struct Conn {
+    /// Its number in this process.
+    pub number: u64,
+    /// Where it comes from.
+    pub addr: SocketAddr,
+    peer: OnceLock<PeerId>,
+    outbox: Mutex<Outbox>,
+    pub(super) waker: AtomicWaker,
+    in_flight: AtomicU32,
+    pub(super) joined: Mutex<Vec<RoomId>>,
+}
+
+impl Conn {
+    /// A connection that has not said hello.
+    pub fn new(number: u64, addr: SocketAddr) -> Self {
+        Self {
+            number,
+            addr,
+            peer: OnceLock::new(),
+            outbox: Mutex::new(Outbox { queue: OutQueue::default(), close: None }),
+            waker: AtomicWaker::new(),
+            in_flight: AtomicU32::new(0),
+            joined: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Its peer id, once it said hello.
+    pub fn peer(&self) -> Option<&PeerId> {
+        self.peer.get()
+    }
+
+    pub(super) fn name(&self, peer: PeerId) {
+        let _ = self.peer.set(peer);
+    }
+
+    pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues frames; a reader too slow for them is closed with 4429.
+    pub fn push(&self, class: Class, frames: Bytes) {
+        self.push_all(class, std::iter::once(frames));
+    }
+
+    /// The same for several, under one lock and with one wake-up.
+    pub fn push_all(&self, class: Class, frames: impl IntoIterator<Item = Bytes>) {
+        let mut outbox = self.outbox();
+        let mut wake = false;
+        for frame in frames {
+            match outbox.queue.push(class, frame) {
+                Push::Pushed { was_empty } => wake |= was_empty,
+                Push::Dropped => {}
+                Push::TooSlow => {
+                    if outbox.close.is_none() {
+                        outbox.close = Some(Close::new(CloseCode::TooSlow, "too_slow"));
+                        wake = true;
+                    }
+                    break;
+                }
+            }
+        }
+        drop(outbox);
+        if wake {
+            self.waker.wake();
+        }
+    }
+
+    /// Resolves when at most `bytes` wait to be written, or the connection ends. One waits at a time: the connection's
+    /// own command.
+    pub(super) async fn drained(&self, bytes: usize) {
+        // Asked again by the connection's task whenever it has written something.
+        std::future::poll_fn(|_| {
+            let outbox = self.outbox();
+            if outbox.queue.len_bytes() <= bytes || outbox.close.is_some() {
+                return std::task::Poll::Ready(());
+            }
+            std::task::Poll::Pending
+        })
+        .await;
+    }
+
+    /// Ends the connection; the first reason counts.
+    pub fn close(&self, close: Close) {
+        let mut outbox = self.outbox();
+        if outbox.close.is_none() {
+            outbox.close = Some(close);
+        }
+        drop(outbox);
+        self.waker.wake();
+    }
+
+    /// Whether it is ending.
+    pub fn is_closing(&self) -> bool {
+        self.outbox().close.is_some()
+    }
+
+    /// Counts a send that waits for the store.
+    pub(super) fn begin_send(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// That send has its outcome.
+    pub(super) fn end_send(&self) {
+        if self.in_flight.fetch_sub(1, Ordering::AcqRel) == MAX_IN_FLIGHT {
+            self.waker.wake();
+        }
+    }
+
+    /// Whether it may send more before the store has caught up.
+    pub(super) fn may_send(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) < MAX_IN_FLIGHT
+    }
+}

@@ -1,0 +1,364 @@
+//! The task that owns a socket: reads frames, lets them be acted on, writes what waits, keeps the times.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    io::IoSlice,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use mesh_protocol::{
+    CloseCode,
+    event::system::Goodbye,
+    limits::{EVENTS_BURST_FACTOR, HEARTBEAT_SECONDS, HELLO_SECONDS, MAX_FRAME_BYTES},
+};
+use tokio::{
+    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep},
+};
+
+use super::{
+    conn::{Close, Conn},
+    dispatch,
+    frame::{self, Decoder, Incoming},
+    hub::Hub,
+};
+use crate::{
+    domain::{bucket::Bucket, outqueue::Class},
+    service::auth::Caller,
+};
+
+/// How long parting words may take to leave, and the other side to part.
+const PARTING: Duration = Duration::from_secs(3);
+const HEARTBEAT: Duration = Duration::from_secs(HEARTBEAT_SECONDS);
+/// Pieces written with one system call.
+const SLICES: usize = 64;
+/// Turns of one connection before others get theirs.
+const TURNS: usize = 16;
+/// Connections that a restarted server is asked to take back in a second.
+const RETURNS_PER_SECOND: u64 = 1_000;
+const READ_BUFFER: usize = 64 * 1024;
+
+thread_local! {
+    /// One read buffer a thread: a silent connection holds none.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into());
+}
+
+type Command = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Parting words are queued; what the other side still says is dropped.
+    Parting {
+        heard: bool,
+    },
+}
+
+enum Turn {
+    Idle,
+    Worked,
+    End,
+}
+
+/// A WebSocket connection with a verified credential.
+pub(super) struct Connection {
+    io: TcpStream,
+    pub(super) conn: Arc<Conn>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) caller: Arc<Caller>,
+    decoder: Decoder,
+    /// Bytes that were read but not acted on yet.
+    backlog: Vec<u8>,
+    /// The event that is being acted on: the next is read when it is done.
+    command: Option<Command>,
+    pub(super) bucket: Bucket,
+    /// Malformed frames in a row.
+    pub(super) malformed: u32,
+    /// Events refused for their rate in a row.
+    pub(super) flooding: u32,
+    phase: Phase,
+    timer: Pin<Box<Sleep>>,
+    heard_at: Instant,
+    next_ping: Instant,
+    /// When the credential ends, or the parting.
+    ends_at: Instant,
+    opened_at: Instant,
+}
+
+impl Drop for Connection {
+    // Bound to the value's lifetime, so that no way out forgets it.
+    fn drop(&mut self) {
+        self.hub.app().presence.disconnect(self.caller.user_id, self.conn.number);
+        self.hub.unregister(&self.conn, self.caller.user_id);
+    }
+}
+
+/// Serves a connection to its end. `early` is what came behind the upgrade request.
+pub(super) async fn serve(io: TcpStream, early: Bytes, hub: Arc<Hub>, conn: Arc<Conn>, caller: Arc<Caller>) {
+    let now = Instant::now();
+    let app = hub.app().clone();
+    let seconds = caller.expires_at.saturating_sub(app.clock.now_ms() / 1000);
+    let ends_at = now + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(10 * 365 * 86_400));
+    let rate = app.config.events_per_second;
+    let mut connection = Connection {
+        io,
+        bucket: Bucket::new(rate, rate.saturating_mul(EVENTS_BURST_FACTOR), dispatch::now_ms(&app)),
+        conn,
+        hub,
+        caller,
+        decoder: Decoder::new(MAX_FRAME_BYTES),
+        backlog: early.into(),
+        command: None,
+        malformed: 0,
+        flooding: 0,
+        phase: Phase::Open,
+        timer: Box::pin(tokio::time::sleep_until(now + Duration::from_secs(HELLO_SECONDS))),
+        heard_at: now,
+        next_ping: now + HEARTBEAT,
+        ends_at,
+        opened_at: now,
+    };
+    tokio::select! {
+        () = std::future::poll_fn(|cx| connection.poll(cx)) => return,
+        () = app.tasks.soft_stop() => {}
+    }
+    connection.conn.close(connection.restarting());
+    std::future::poll_fn(|cx| connection.poll(cx)).await;
+}
+
+/// Completes the closing handshake of a connection without a valid credential.
+pub(super) async fn refuse(mut io: TcpStream, close: Close) {
+    let mut words = close_bytes(close);
+    let parting = async {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        if io.write_all_buf(&mut words).await.is_ok() {
+            let mut rest = [0; 512];
+            // Until the other side closes: a socket that is dropped with unread bytes resets, and the words are lost.
+            while io.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+        }
+    };
+    let _ = tokio::time::timeout(PARTING, parting).await;
+}
+
+fn close_bytes(close: Close) -> Bytes {
+    frame::close_frame(Some(close.code.number()), close.reason)
+}
+
+impl Connection {
+    /// The parting of a planned stop. Clients are told to come back spread over time, so that they don't all return
+    /// at once.
+    fn restarting(&self) -> Close {
+        let spread_ms = (self.hub.connections() as u64 * 1_000 / RETURNS_PER_SECOND).clamp(1_000, 30_000);
+        let retry_after_ms = 500 + self.conn.number.wrapping_mul(7_919) % spread_ms;
+        Close { retry_after_ms, ..Close::new(CloseCode::Restarting, "restarting") }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.conn.waker.register(cx.waker());
+        for _ in 0..TURNS {
+            let mut worked = false;
+            self.part_if_asked();
+            match self.write(cx) {
+                Turn::Idle => {}
+                Turn::Worked => worked = true,
+                Turn::End => return Poll::Ready(()),
+            }
+            if let Some(command) = &mut self.command
+                && command.as_mut().poll(cx).is_ready()
+            {
+                self.command = None;
+                worked = true;
+            }
+            match self.read(cx) {
+                Turn::Idle => {}
+                Turn::Worked => worked = true,
+                Turn::End => return Poll::Ready(()),
+            }
+            if self.timer.as_mut().poll(cx).is_ready() {
+                if self.tick() {
+                    return Poll::Ready(());
+                }
+                worked = true;
+            }
+            if !worked {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Queues the parting words once somebody wants this connection to end.
+    fn part_if_asked(&mut self) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let Some(close) = self.conn.outbox().close else { return };
+        let goodbye = self.conn.peer().map(|peer| {
+            let words = Goodbye {
+                code: close.code.number(),
+                reason: close.reason.to_owned(),
+                action: close.code.action(),
+                retry_after_ms: close.retry_after_ms,
+            };
+            self.hub.encoder.event(&words, peer.as_str(), None)
+        });
+        let mut outbox = self.conn.outbox();
+        if let Some(goodbye) = goodbye {
+            outbox.queue.push_last(goodbye);
+        }
+        outbox.queue.push_last(close_bytes(close));
+        drop(outbox);
+        self.begin_parting(false);
+    }
+
+    fn begin_parting(&mut self, heard: bool) {
+        self.phase = Phase::Parting { heard };
+        self.command = None;
+        self.backlog = Vec::new();
+        self.ends_at = Instant::now() + PARTING;
+        self.timer.as_mut().reset(self.ends_at);
+    }
+
+    /// Writes what waits, as much as the socket takes.
+    fn write(&mut self, cx: &mut Context<'_>) -> Turn {
+        let mut turn = Turn::Idle;
+        let mut outbox = self.conn.outbox();
+        while !outbox.queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = outbox.queue.io_slices(&mut slices);
+            match Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..filled]) {
+                Poll::Ready(Ok(written)) => outbox.queue.consume(written),
+                Poll::Ready(Err(_)) => return Turn::End,
+                Poll::Pending => return turn,
+            }
+            turn = Turn::Worked;
+        }
+        // All is said, and heard.
+        if self.phase == (Phase::Parting { heard: true }) {
+            return Turn::End;
+        }
+        turn
+    }
+
+    fn may_read(&self) -> bool {
+        match self.phase {
+            Phase::Open => self.command.is_none() && self.conn.may_send(),
+            Phase::Parting { .. } => true,
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Turn {
+        if !self.may_read() {
+            return Turn::Idle;
+        }
+        if !self.backlog.is_empty() {
+            let mut bytes = std::mem::take(&mut self.backlog);
+            self.take_in(&mut bytes);
+            return Turn::Worked;
+        }
+        READ.with_borrow_mut(|buffer| {
+            let mut into = ReadBuf::new(buffer);
+            match Pin::new(&mut self.io).poll_read(cx, &mut into) {
+                Poll::Ready(Ok(())) if into.filled().is_empty() => Turn::End,
+                Poll::Ready(Ok(())) => {
+                    self.heard_at = Instant::now();
+                    self.take_in(into.filled_mut());
+                    Turn::Worked
+                }
+                Poll::Ready(Err(_)) => Turn::End,
+                Poll::Pending => Turn::Idle,
+            }
+        })
+    }
+
+    /// Acts on the frames in `bytes`; what must wait becomes the backlog.
+    fn take_in(&mut self, bytes: &mut [u8]) {
+        let mut input = bytes;
+        // The decoder is taken out so that what it lends can be acted on with the rest of `self`.
+        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(MAX_FRAME_BYTES));
+        while self.may_read() {
+            match decoder.decode(&mut input) {
+                Ok(Some(incoming)) => self.hear(incoming),
+                Ok(None) => break,
+                Err(violation) => {
+                    let code = match violation.close_code() {
+                        4413 => CloseCode::FrameTooLarge,
+                        1007 => CloseCode::InvalidUtf8,
+                        _ => CloseCode::Protocol,
+                    };
+                    self.conn.close(Close::new(code, violation.reason()));
+                    self.part_if_asked();
+                    // Nothing after it can be understood.
+                    input = &mut [];
+                    break;
+                }
+            }
+        }
+        self.decoder = decoder;
+        if self.phase == Phase::Open {
+            self.backlog.extend_from_slice(input);
+        }
+    }
+
+    fn hear(&mut self, incoming: Incoming<'_>) {
+        if self.phase != Phase::Open {
+            if matches!(incoming, Incoming::Close { .. }) {
+                self.phase = Phase::Parting { heard: true };
+            }
+            return;
+        }
+        match incoming {
+            Incoming::Text(text) => {
+                self.command = dispatch::text(self, text);
+            }
+            Incoming::Binary(_) => dispatch::binary(self),
+            Incoming::Ping(payload) => self.conn.push(Class::Reply, frame::pong_frame(payload)),
+            Incoming::Pong(_) => {}
+            Incoming::Close { code, .. } => {
+                let mut outbox = self.conn.outbox();
+                outbox.close = Some(Close::new(CloseCode::Normal, "closed"));
+                outbox.queue.push_last(frame::close_frame(code, ""));
+                drop(outbox);
+                self.begin_parting(true);
+            }
+        }
+    }
+
+    /// A time has come; whether the connection ends at once.
+    fn tick(&mut self) -> bool {
+        let now = Instant::now();
+        if self.phase != Phase::Open {
+            return now >= self.ends_at;
+        }
+        let hello_by = self.opened_at + Duration::from_secs(HELLO_SECONDS);
+        if self.conn.peer().is_none() && now >= hello_by {
+            self.conn.close(Close::new(CloseCode::Timeout, "no_hello"));
+            return false;
+        }
+        if now >= self.ends_at {
+            self.conn.close(Close::new(CloseCode::Credential, "token_expired"));
+            return false;
+        }
+        if now >= self.next_ping {
+            if now.duration_since(self.heard_at) >= 2 * HEARTBEAT {
+                self.conn.close(Close::new(CloseCode::Timeout, "no_pong"));
+                return false;
+            }
+            self.conn.push(Class::Reply, frame::ping_frame(b""));
+            self.next_ping = now + HEARTBEAT;
+        }
+        let mut next = self.next_ping.min(self.ends_at);
+        if self.conn.peer().is_none() {
+            next = next.min(hello_by);
+        }
+        self.timer.as_mut().reset(next);
+        false
+    }
+}

@@ -1,0 +1,269 @@
+//! From a frame to the use-case that it asks for. Decides nothing itself.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use mesh_protocol::{
+    CloseCode, FEATURES, PROTOCOL_VERSION, PeerId,
+    code::ErrorCode,
+    envelope::{Envelope, valid_id},
+    event::{
+        ClientEvent, EventError,
+        chat::MessageSend,
+        room::{Leave, Left},
+        system::{Error as Refusal, Hello, Limits, Pong, Welcome, WelcomeUser},
+    },
+    limits::{HEARTBEAT_SECONDS, MAX_FRAME_BYTES, MAX_MALFORMED, WELCOME_ROOMS},
+    model::{MemberPeer, PeerStatus},
+    rest::PostMessageRequest,
+};
+
+use super::{
+    conn::{Close, Conn},
+    connection::Connection,
+    encode::{details, plain_refusal, refusal},
+    hub::Hub,
+    join,
+};
+use crate::{
+    app::App,
+    domain::{happening::Origin, outqueue::Class},
+    error::Result,
+    service::{accounts, auth::Caller, chat, ice, info, rooms},
+};
+
+/// Events refused for their rate in a row that end a connection with 4429.
+const MAX_FLOODING: u32 = 1_000;
+/// Characters of a device's name and of a client's version.
+const MAX_LABEL_CHARS: usize = 100;
+
+type Command = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The clock in the form that buckets read.
+pub(super) fn now_ms(app: &App) -> u64 {
+    u64::try_from(app.clock.now_ms()).unwrap_or(0)
+}
+
+/// What an event is answered with: to whom, and under which id.
+struct Answer {
+    hub: Arc<Hub>,
+    conn: Arc<Conn>,
+    id: Option<Box<str>>,
+}
+
+impl Answer {
+    fn peer(&self) -> &str {
+        // Before the welcome the connection has no name; the answer is for the one that asked.
+        self.conn.peer().map_or("client", PeerId::as_str)
+    }
+
+    fn send(&self, frame: Bytes) {
+        self.conn.push(Class::Reply, frame);
+    }
+
+    fn refuse(&self, refusal: Refusal) {
+        self.send(self.hub.encoder.error(refusal, self.peer(), self.id.as_deref()));
+    }
+
+    fn outcome(&self, outcome: Result<()>) {
+        if let Err(e) = outcome {
+            self.refuse(refusal(&e));
+        }
+    }
+}
+
+/// Counts a frame that is no event; ten in a row end the connection.
+fn malformed(c: &mut Connection, id: Option<String>, message: String) {
+    c.malformed += 1;
+    answer(c, id.as_deref()).refuse(plain_refusal(ErrorCode::Malformed, message));
+    if c.malformed >= MAX_MALFORMED {
+        c.conn.close(Close::new(CloseCode::Abuse, "malformed"));
+    }
+}
+
+fn answer(c: &Connection, id: Option<&str>) -> Answer {
+    Answer { hub: c.hub.clone(), conn: c.conn.clone(), id: id.map(Into::into) }
+}
+
+/// A binary frame: no event is one.
+pub(super) fn binary(c: &mut Connection) {
+    malformed(c, None, "an event is a text frame, not a binary one".to_owned());
+}
+
+/// Acts on a text frame; what takes time is a command, which the connection finishes before it reads on.
+pub(super) fn text(c: &mut Connection, text: &str) -> Option<Command> {
+    let envelope = match Envelope::parse(text) {
+        Ok(envelope) => envelope,
+        Err(e) => {
+            malformed(c, e.id, e.message);
+            return None;
+        }
+    };
+    c.malformed = 0;
+    let id = envelope.id.as_deref();
+    let answer = answer(c, id.filter(|id| valid_id(id)));
+    if let Err(wait) = c.bucket.take(now_ms(c.hub.app()), 1) {
+        c.flooding += 1;
+        let rate = c.hub.app().config.events_per_second;
+        let message = format!("more than {rate} events a second");
+        answer.refuse(Refusal { retry_after_ms: Some(wait), ..plain_refusal(ErrorCode::RateLimited, message) });
+        if c.flooding >= MAX_FLOODING {
+            c.conn.close(Close::new(CloseCode::TooSlow, "flooding"));
+        }
+        return None;
+    }
+    c.flooding = 0;
+    if let Err(refused) = check(c, &envelope) {
+        answer.refuse(refused);
+        return None;
+    }
+    match ClientEvent::parse(&envelope.kind, envelope.payload_text()) {
+        Ok(event) => act(c, event, envelope.from.as_deref(), answer),
+        Err(EventError::UnknownType) => {
+            let kind: String = envelope.kind.chars().take(100).collect();
+            answer.refuse(plain_refusal(ErrorCode::UnknownType, format!("there is no event of type {kind:?}")));
+            None
+        }
+        Err(EventError::InvalidPayload { field, message }) => {
+            let told = if field.is_empty() { message } else { format!("{field}: {message}") };
+            let mut refused = plain_refusal(ErrorCode::InvalidPayload, told);
+            refused.details = (!field.is_empty()).then(|| details(&field));
+            answer.refuse(refused);
+            None
+        }
+    }
+}
+
+/// Checks what every event's header must hold to.
+fn check(c: &Connection, envelope: &Envelope<'_>) -> Result<(), Refusal> {
+    if envelope.id.as_deref().is_some_and(|id| !valid_id(id)) {
+        let mut refused = plain_refusal(ErrorCode::InvalidPayload, "id: must have 1 to 64 characters");
+        refused.details = Some(details("id"));
+        return Err(refused);
+    }
+    let Some(peer) = c.conn.peer() else {
+        return match &*envelope.kind {
+            "system.hello" => Ok(()),
+            _ => Err(plain_refusal(ErrorCode::HelloRequired, "system.hello must come first")),
+        };
+    };
+    match envelope.from.as_deref() {
+        Some(from) if from != peer.as_str() => {
+            let message = format!("from: this connection is {peer}");
+            Err(plain_refusal(ErrorCode::InvalidFrom, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn act(c: &mut Connection, event: ClientEvent, from: Option<&str>, answer: Answer) -> Option<Command> {
+    let caller = c.caller.clone();
+    match event {
+        ClientEvent::Hello(hello) => {
+            if c.conn.peer().is_some() {
+                answer.refuse(plain_refusal(ErrorCode::Conflict, "this connection has said hello already"));
+                return None;
+            }
+            let proposed = match from.map(str::parse::<PeerId>).transpose() {
+                Ok(proposed) => proposed,
+                Err(e) => {
+                    answer.refuse(plain_refusal(ErrorCode::InvalidFrom, format!("from: {e}")));
+                    return None;
+                }
+            };
+            Some(Box::pin(async move {
+                let outcome = welcome(&answer, &caller, hello, proposed).await;
+                answer.outcome(outcome);
+            }))
+        }
+        ClientEvent::Ping(_) => {
+            answer.send(answer.hub.encoder.event(&Pong {}, answer.peer(), answer.id.as_deref()));
+            None
+        }
+        ClientEvent::RoomJoin(ask) => Some(Box::pin(async move {
+            let outcome = join::join(&answer.hub, &answer.conn, &caller, &ask, answer.id.as_deref()).await;
+            answer.outcome(outcome);
+        })),
+        ClientEvent::RoomLeave(Leave { room_id }) => {
+            answer.hub.leave(room_id, &answer.conn);
+            answer.send(answer.hub.encoder.event(&Left { room_id }, answer.peer(), answer.id.as_deref()));
+            None
+        }
+        ClientEvent::MessageSend(send) => {
+            say(&caller, send, answer);
+            None
+        }
+    }
+}
+
+/// Gives a send to the store. Its answer is the room's event, so that it stands in the room's order.
+fn say(caller: &Caller, send: MessageSend, answer: Answer) {
+    let Some(peer) = answer.conn.peer().cloned() else { return };
+    let app = answer.hub.app().clone();
+    let origin = Origin { conn: answer.conn.number, peer, event_id: answer.id.clone() };
+    let request = PostMessageRequest {
+        content: send.content,
+        client_id: send.client_id.or_else(|| answer.id.as_deref().map(str::to_owned)),
+        reply_to_id: send.reply_to_id,
+    };
+    answer.conn.begin_send();
+    let answer = Arc::new(answer);
+    let later = answer.clone();
+    let done = move |outcome| {
+        later.outcome(outcome);
+        later.conn.end_send();
+    };
+    if let Err(e) = chat::submit(&app, caller, send.room_id, request, origin, done) {
+        answer.outcome(Err(e));
+        answer.conn.end_send();
+    }
+}
+
+/// Makes the connection a peer and tells it what it needs to begin.
+async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Option<PeerId>) -> Result<()> {
+    let too_long = |text: &str| text.chars().count() > MAX_LABEL_CHARS;
+    for (field, text) in [("version", Some(&hello.version)), ("device_name", hello.device_name.as_ref())] {
+        if text.is_some_and(|text| too_long(text)) {
+            let message = format!("must have at most {MAX_LABEL_CHARS} characters");
+            return Err(crate::error::Error::invalid_field(field, "too_long", message));
+        }
+    }
+    let (hub, conn) = (&answer.hub, &answer.conn);
+    let app = hub.app();
+    let user = accounts::me(app, caller).await?;
+    let peer_id = hub.register(conn, caller.user_id, proposed);
+    let peer = MemberPeer {
+        peer_id: peer_id.clone(),
+        peer_type: hello.peer_type,
+        device_name: hello.device_name,
+        status: PeerStatus::Online,
+    };
+    app.presence.connect(caller.user_id, conn.number, peer);
+    let (rooms, rooms_complete) = match rooms::welcome(app, caller.user_id, WELCOME_ROOMS).await {
+        Ok(rooms) => rooms,
+        Err(e) => {
+            // The name is taken and nothing was told of it: the client begins anew.
+            conn.close(Close::new(CloseCode::GoingAway, "internal"));
+            return Err(e);
+        }
+    };
+    let welcome = Welcome {
+        peer_id,
+        user: WelcomeUser { id: user.id, username: user.username, display_name: user.display_name },
+        session_id: caller.session_id,
+        server_version: info::VERSION.to_owned(),
+        protocol: PROTOCOL_VERSION,
+        features: FEATURES.iter().map(|f| (*f).to_owned()).collect(),
+        heartbeat_seconds: HEARTBEAT_SECONDS,
+        ice_servers: ice::servers(app, caller.user_id),
+        limits: Limits {
+            max_frame_bytes: MAX_FRAME_BYTES as u64,
+            max_message_chars: u64::from(app.config.max_message_chars),
+            events_per_second: app.config.events_per_second,
+        },
+        rooms,
+        rooms_complete,
+    };
+    answer.send(hub.encoder.event(&welcome, answer.peer(), answer.id.as_deref()));
+    Ok(())
+}

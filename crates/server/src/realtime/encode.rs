@@ -1,0 +1,130 @@
+//! The server's events as frames: made once, shared by all who get them.
+
+use bytes::Bytes;
+use mesh_protocol::{
+    RoomId,
+    code::ErrorCode,
+    envelope::Header,
+    event::{Payload, chat::MessageCreated, room, system},
+};
+
+use super::frame::FrameBuf;
+use crate::{
+    clock::Clock,
+    domain::happening::{Change, RoomEvent, UserEvent},
+    error::{Error, Kind},
+    ids::Ids,
+};
+
+/// Makes events.
+#[derive(Clone)]
+pub(super) struct Encoder {
+    pub(super) clock: Clock,
+    pub(super) ids: Ids,
+}
+
+impl Encoder {
+    fn header<'a>(&self, kind: &'a str, from: &'a str, to: &'a str, reply_to: Option<&'a str>) -> Header<'a> {
+        Header { kind, id: self.ids.uuid(), timestamp: self.clock.now(), from, to, reply_to }
+    }
+
+    /// An event from the server to one peer.
+    pub(super) fn event<P: Payload>(&self, payload: &P, to: &str, reply_to: Option<&str>) -> Bytes {
+        self.event_from(payload, "server", to, reply_to)
+    }
+
+    /// An event that somebody else caused.
+    pub(super) fn event_from<P: Payload>(&self, payload: &P, from: &str, to: &str, reply_to: Option<&str>) -> Bytes {
+        let mut text = Vec::with_capacity(512);
+        // The protocol's own types are always JSON.
+        if self.header(P::TYPE, from, to, reply_to).write_event(&mut text, payload).is_err() {
+            text.clear();
+        }
+        let mut frame = FrameBuf::with_capacity(text.len());
+        frame.extend_from_slice(&text);
+        frame.finish()
+    }
+
+    /// A refusal.
+    pub(super) fn error(&self, refusal: system::Error, to: &str, reply_to: Option<&str>) -> Bytes {
+        self.event(&refusal, to, reply_to)
+    }
+
+    /// A numbered change as text: the room's own, and with `reply_to` its author's copy.
+    pub(super) fn change(
+        &self,
+        room: RoomId,
+        seq: u64,
+        change: &Change,
+        from: &str,
+        to: &str,
+        reply_to: Option<&str>,
+    ) -> (Vec<u8>, Option<Vec<u8>>) {
+        let Change::Created(message) = change;
+        // Borrowing the message would need a second type of the same payload.
+        let payload = MessageCreated { room_id: room, seq, message: (**message).clone() };
+        let payload = serde_json::to_vec(&payload).unwrap_or_default();
+        let header = self.header(MessageCreated::TYPE, from, to, None);
+        let mut shared = Vec::with_capacity(payload.len() + 256);
+        header.write(&mut shared, &payload);
+        let own = reply_to.map(|id| {
+            let mut own = Vec::with_capacity(payload.len() + 256);
+            Header { reply_to: Some(id), ..header }.write(&mut own, &payload);
+            own
+        });
+        (shared, own)
+    }
+
+    /// Something unnumbered that happens in a room.
+    pub(super) fn room_event(&self, room: RoomId, event: &RoomEvent) -> Bytes {
+        let to = room.to_string();
+        match event {
+            RoomEvent::MemberAdded(member) => {
+                self.event(&room::MemberAdded { room_id: room, member: (**member).clone() }, &to, None)
+            }
+        }
+    }
+
+    /// Something for one person, as one of their connections gets it.
+    pub(super) fn user_event(&self, event: &UserEvent, to: &str) -> Bytes {
+        match event {
+            UserEvent::RoomAdded(room) => self.event(&room::Added { room: (**room).clone() }, to, None),
+        }
+    }
+}
+
+/// An error in the words of `system.error`.
+pub(super) fn refusal(error: &Error) -> system::Error {
+    let code = match error.kind {
+        Kind::Malformed => ErrorCode::Malformed,
+        Kind::NotFound => ErrorCode::NotFound,
+        Kind::Forbidden | Kind::Unauthorized => ErrorCode::Forbidden,
+        Kind::Conflict | Kind::Gone => ErrorCode::Conflict,
+        Kind::TooLarge => ErrorCode::TooLarge,
+        Kind::Invalid if error.fields.iter().any(|f| f.field == "content" && f.code == "too_long") => {
+            ErrorCode::TooLarge
+        }
+        Kind::Invalid | Kind::UnsupportedMedia => ErrorCode::InvalidPayload,
+        Kind::RateLimited => ErrorCode::RateLimited,
+        Kind::Internal | Kind::Unavailable => ErrorCode::Internal,
+    };
+    if error.kind == Kind::Internal {
+        tracing::error!(error = error as &dyn std::error::Error, "an event failed");
+    }
+    let mut refusal = plain_refusal(code, error.message.clone());
+    refusal.retry_after_ms = error.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    if let Some(first) = error.fields.first() {
+        refusal.details = Some(details(&first.field));
+    }
+    refusal
+}
+
+/// A refusal with nothing but its code and a sentence.
+pub(super) fn plain_refusal(code: ErrorCode, message: impl Into<String>) -> system::Error {
+    system::Error { code, message: message.into(), retryable: code.retryable(), retry_after_ms: None, details: None }
+}
+
+/// Which field of the payload was refused.
+pub(super) fn details(field: &str) -> serde_json::Map<String, serde_json::Value> {
+    serde_json::Map::from_iter([("field".to_owned(), field.into())])
+}

@@ -1,0 +1,208 @@
+//! Making the frames that the server sends (RFC 6455, section 5.2).
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::{FIN, MAX_CONTROL_BYTES, MAX_REASON_BYTES, Opcode};
+
+/// Longest header of a frame that a server sends, in bytes: no mask (RFC 6455, 5.2).
+const MAX_HEADER: usize = 10;
+
+/// The header of an unfragmented server frame, at the end of the array, and where it begins.
+#[inline]
+fn header(opcode: Opcode, payload: usize) -> ([u8; MAX_HEADER], usize) {
+    let first = FIN | opcode as u8;
+    let mut header = [0; MAX_HEADER];
+    // Infallible conversions by range: each arm's length fits.
+    let start = match payload {
+        0..=125 => {
+            header[8] = first;
+            header[9] = payload as u8;
+            8
+        }
+        126..=0xFFFF => {
+            let [a, b] = (payload as u16).to_be_bytes();
+            header[6..].copy_from_slice(&[first, 126, a, b]);
+            6
+        }
+        _ => {
+            header[0] = first;
+            header[1] = 127;
+            header[2..].copy_from_slice(&(payload as u64).to_be_bytes());
+            0
+        }
+    };
+    (header, start)
+}
+
+fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    let (header, start) = header(opcode, payload.len());
+    out.reserve(header.len() - start + payload.len());
+    out.extend_from_slice(&header[start..]);
+    out.extend_from_slice(payload);
+}
+
+/// Appends a text message in one frame (RFC 6455, 5.6) to `out`. The payload must be UTF-8.
+pub fn write_text(out: &mut Vec<u8>, payload: &[u8]) {
+    write_frame(out, Opcode::Text, payload);
+}
+
+fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(frame_size(payload.len()));
+    write_frame(&mut out, opcode, payload);
+    out.into()
+}
+
+/// Length of a server frame with a payload of that length, header included; both in bytes.
+#[must_use]
+pub const fn frame_size(payload: usize) -> usize {
+    payload
+        + match payload {
+            0..=125 => 2,
+            126..=0xFFFF => 4,
+            _ => MAX_HEADER,
+        }
+}
+
+/// A text message in one frame (RFC 6455, 5.6), to be shared. The payload must be UTF-8.
+#[must_use]
+pub fn text_frame(payload: &[u8]) -> Bytes {
+    frame(Opcode::Text, payload)
+}
+
+/// A ping (RFC 6455, 5.5.2). Of the payload 125 bytes at most are sent. An empty one allocates nothing.
+#[must_use]
+pub fn ping_frame(payload: &[u8]) -> Bytes {
+    control_frame(Opcode::Ping, payload, &[FIN | Opcode::Ping as u8, 0])
+}
+
+/// The answer to a ping, with the ping's payload (RFC 6455, 5.5.3), of which 125 bytes at most are
+/// sent. An empty one allocates nothing.
+#[must_use]
+pub fn pong_frame(payload: &[u8]) -> Bytes {
+    control_frame(Opcode::Pong, payload, &[FIN | Opcode::Pong as u8, 0])
+}
+
+fn control_frame(opcode: Opcode, payload: &[u8], empty: &'static [u8]) -> Bytes {
+    if payload.is_empty() {
+        return Bytes::from_static(empty);
+    }
+    frame(opcode, &payload[..payload.len().min(MAX_CONTROL_BYTES)])
+}
+
+/// A close frame (RFC 6455, 5.5.1). The reason is cut to 123 bytes, between two characters; with
+/// no code, for the answer to an empty close, neither is sent.
+#[must_use]
+pub fn close_frame(code: Option<u16>, reason: &str) -> Bytes {
+    let Some(code) = code else {
+        return Bytes::from_static(&[FIN | Opcode::Close as u8, 0]);
+    };
+    let reason = &reason[..reason.floor_char_boundary(MAX_REASON_BYTES)];
+    let (header, start) = header(Opcode::Close, 2 + reason.len());
+    let mut out = Vec::with_capacity(frame_size(2 + reason.len()));
+    out.extend_from_slice(&header[start..]);
+    out.extend_from_slice(&code.to_be_bytes());
+    out.extend_from_slice(reason.as_bytes());
+    out.into()
+}
+
+/// A text frame that is being written: space for the header, then the payload.
+///
+/// A serialiser writes into it through [`io::Write`], which never fails;
+/// [`FrameBuf::finish`] puts the header in front of what was written, without moving it.
+#[derive(Debug)]
+pub struct FrameBuf {
+    /// `MAX_HEADER` bytes kept free, then the payload.
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Default for FrameBuf {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FrameBuf {
+    /// An empty payload, with room for a usual event.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_capacity(512 - MAX_HEADER)
+    }
+
+    /// An empty payload with room for `payload` bytes.
+    #[must_use]
+    pub fn with_capacity(payload: usize) -> Self {
+        let mut bytes = Vec::with_capacity(MAX_HEADER.saturating_add(payload));
+        bytes.extend_from_slice(&[0; MAX_HEADER]);
+        Self { bytes }
+    }
+
+    /// Appends to the payload.
+    #[inline]
+    pub fn extend_from_slice(&mut self, part: &[u8]) {
+        self.bytes.extend_from_slice(part);
+    }
+
+    /// What was written, without the header.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.bytes.get(MAX_HEADER..).unwrap_or_default()
+    }
+
+    /// Length of what was written, in bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.bytes.len().saturating_sub(MAX_HEADER)
+    }
+
+    /// Whether nothing was written.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The text frame (RFC 6455, 5.6), header included. The payload must be UTF-8. Copies nothing.
+    #[must_use]
+    pub fn finish(mut self) -> Bytes {
+        let start = self.put_header();
+        Bytes::from(self.bytes).slice(start..)
+    }
+
+    /// The same as a copy of exactly its size, after which this buffer is empty and can be used
+    /// again: for a thread's scratch buffer, which spares the growing and the slack.
+    #[must_use]
+    pub fn finish_copy(&mut self) -> Bytes {
+        let start = self.put_header();
+        let frame = Bytes::copy_from_slice(self.bytes.get(start..).unwrap_or_default());
+        self.bytes.truncate(MAX_HEADER);
+        frame
+    }
+
+    /// Writes the header right before the payload; returns where it begins.
+    fn put_header(&mut self) -> usize {
+        let (header, start) = header(Opcode::Text, self.len());
+        if let Some(place) = self.bytes.first_chunk_mut() {
+            *place = header;
+        }
+        start
+    }
+}
+
+impl io::Write for FrameBuf {
+    #[inline]
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, part: &[u8]) -> io::Result<()> {
+        self.bytes.extend_from_slice(part);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

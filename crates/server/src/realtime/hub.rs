@@ -1,0 +1,304 @@
+//! Which connections there are, and who listens to which room; hands on what happens.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use mesh_protocol::{CloseCode, PeerId, RoomId, UserId, event::chat::MessageCreated};
+use tokio::sync::mpsc;
+
+use super::{
+    conn::{Close, Conn},
+    encode::Encoder,
+    topic::{Hole, Pending, Topic},
+};
+use crate::{
+    app::App,
+    domain::{
+        happening::{Happening, Origin},
+        outqueue::Class,
+        recovery::CatchUp,
+    },
+    service::chat,
+};
+
+/// Rooms whose holes may wait to be filled; one more is found again with the room's next change.
+const FILL_QUEUE: usize = 1_024;
+/// Changes read at once to fill a hole.
+const FILL_PAGE: usize = 256;
+
+struct Registered {
+    user: UserId,
+    conn: Arc<Conn>,
+}
+
+#[derive(Default)]
+struct People {
+    by_peer: HashMap<PeerId, Registered>,
+    by_user: HashMap<UserId, Vec<Arc<Conn>>>,
+}
+
+/// The connections of this process and the rooms that they listen to.
+pub struct Hub {
+    app: Arc<App>,
+    pub(super) encoder: Encoder,
+    people: Mutex<People>,
+    topics: Mutex<HashMap<RoomId, Arc<Mutex<Topic>>>>,
+    numbers: AtomicU64,
+    fill: mpsc::Sender<RoomId>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    /// A hub that hands on what `happenings` brings, until the house stops.
+    pub fn start(app: Arc<App>, mut happenings: mpsc::Receiver<Vec<Happening>>) -> Arc<Self> {
+        let (fill, mut holes) = mpsc::channel(FILL_QUEUE);
+        let hub = Arc::new(Self {
+            encoder: Encoder { clock: app.clock.clone(), ids: app.ids.clone() },
+            people: Mutex::default(),
+            topics: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            fill,
+            app: app.clone(),
+        });
+        let listener = hub.clone();
+        app.tasks.spawn("fan-out", async move {
+            loop {
+                tokio::select! {
+                    batch = happenings.recv() => match batch {
+                        Some(batch) => listener.hand_on(batch),
+                        None => break,
+                    },
+                    () = listener.app.tasks.hard_stop() => break,
+                }
+            }
+        });
+        let filler = hub.clone();
+        app.tasks.spawn("fill", async move {
+            loop {
+                tokio::select! {
+                    hole = holes.recv() => match hole {
+                        Some(room) => filler.fill_hole(room).await,
+                        None => break,
+                    },
+                    () = filler.app.tasks.hard_stop() => break,
+                }
+            }
+        });
+        hub
+    }
+
+    /// The server that this hub is part of.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// A number for a new connection.
+    pub fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How many connections said hello and are still there.
+    pub fn connections(&self) -> usize {
+        locked(&self.people).by_peer.len()
+    }
+
+    /// Gives a connection its name: the proposed one, unless another user holds it; an older connection of the same
+    /// user with that name is closed with 4409.
+    pub(super) fn register(&self, conn: &Arc<Conn>, user: UserId, proposed: Option<PeerId>) -> PeerId {
+        let mut people = locked(&self.people);
+        let held_by_other = |p: &PeerId| people.by_peer.get(p).is_some_and(|held| held.user != user);
+        let peer = match proposed.filter(|p| !held_by_other(p)) {
+            Some(peer) => peer,
+            None => loop {
+                // A UUID is a valid peer id, and nobody holds a new one, unless by guessing it.
+                let Ok(peer) = self.app.ids.uuid().to_string().parse() else { continue };
+                if !people.by_peer.contains_key(&peer) {
+                    break peer;
+                }
+            },
+        };
+        let registered = Registered { user, conn: conn.clone() };
+        if let Some(older) = people.by_peer.insert(peer.clone(), registered) {
+            older.conn.close(Close::new(CloseCode::Replaced, "replaced"));
+            forget_user(&mut people, user, older.conn.number);
+        }
+        people.by_user.entry(user).or_default().push(conn.clone());
+        conn.name(peer.clone());
+        peer
+    }
+
+    /// Forgets a connection: its name is free, and it listens to nothing.
+    pub(super) fn unregister(&self, conn: &Conn, user: UserId) {
+        if let Some(peer) = conn.peer() {
+            let mut people = locked(&self.people);
+            if people.by_peer.get(peer).is_some_and(|held| held.conn.number == conn.number) {
+                people.by_peer.remove(peer);
+            }
+            forget_user(&mut people, user, conn.number);
+        }
+        let rooms = std::mem::take(&mut *locked(&conn.joined));
+        for room in rooms {
+            self.unlisten(room, conn.number);
+        }
+    }
+
+    fn topic(&self, room: RoomId) -> Option<Arc<Mutex<Topic>>> {
+        locked(&self.topics).get(&room).cloned()
+    }
+
+    /// Runs `change` on a topic, and forgets the topic where nobody needs it any more.
+    fn change_topic<T>(&self, room: RoomId, change: impl FnOnce(&mut Topic) -> T) -> Option<T> {
+        let topic = self.topic(room)?;
+        let mut state = locked(&topic);
+        let out = change(&mut state);
+        let unused = state.is_unused();
+        drop(state);
+        if unused {
+            let mut topics = locked(&self.topics);
+            // Whoever came in between holds the map's lock or has made it used.
+            if locked(&topic).is_unused() {
+                topics.remove(&room);
+            }
+        }
+        Some(out)
+    }
+
+    /// Begins to join a room; the ring keeps what is delivered until the guard is dropped.
+    pub(super) fn begin_join(self: &Arc<Self>, room: RoomId) -> Joining {
+        let mut topics = locked(&self.topics);
+        let topic = topics.entry(room).or_insert_with(|| Arc::new(Mutex::new(Topic::new(room)))).clone();
+        let aside_from = locked(&topic).begin_join();
+        Joining { hub: self.clone(), room, aside_from }
+    }
+
+    /// The connection no longer receives the room's events.
+    pub(super) fn leave(&self, room: RoomId, conn: &Conn) {
+        locked(&conn.joined).retain(|joined| *joined != room);
+        self.unlisten(room, conn.number);
+    }
+
+    pub(super) fn unlisten(&self, room: RoomId, number: u64) {
+        self.change_topic(room, |topic| topic.unlisten(number));
+    }
+
+    /// Hands on what one or several transactions told, in their order.
+    fn hand_on(&self, batch: Vec<Happening>) {
+        let mut batch = batch.into_iter().peekable();
+        while let Some(happening) = batch.next() {
+            match happening {
+                Happening::Change { room, seq, change, origin } => {
+                    let mut changes = vec![(seq, Pending { change, origin })];
+                    // What follows in the same room goes out as one piece.
+                    while let Some(Happening::Change { seq, change, origin, .. }) =
+                        batch.next_if(|next| matches!(next, Happening::Change { room: r, .. } if *r == room))
+                    {
+                        changes.push((seq, Pending { change, origin }));
+                    }
+                    self.offer(room, changes);
+                }
+                Happening::Repeat { room, message, origin } => {
+                    let payload = MessageCreated { room_id: room, seq: message.seq, message: *message };
+                    let peer = origin.peer.as_str();
+                    let frame = self.encoder.event_from(&payload, peer, peer, origin.event_id.as_deref());
+                    self.direct(&origin, frame);
+                }
+                Happening::Room { room, event } => {
+                    if let Some(topic) = self.topic(room) {
+                        let frame = self.encoder.room_event(room, &event);
+                        locked(&topic).tell(Class::Ordered, &frame);
+                    }
+                }
+                Happening::User { user, event } => {
+                    let conns = locked(&self.people).by_user.get(&user).cloned().unwrap_or_default();
+                    for conn in conns {
+                        let to = conn.peer().map_or("server", PeerId::as_str);
+                        conn.push(Class::Ordered, self.encoder.user_event(&event, to));
+                    }
+                }
+            }
+        }
+    }
+
+    fn offer(&self, room: RoomId, changes: Vec<(u64, Pending)>) {
+        let direct = |origin: &Origin, frame: Bytes| self.direct(origin, frame);
+        match self.topic(room) {
+            Some(topic) => {
+                let hole = locked(&topic).offer(changes, &self.encoder, direct);
+                if hole.is_some() {
+                    let _ = self.fill.try_send(room);
+                }
+            }
+            // Nobody listens, but the author still hears.
+            None => {
+                Topic::new(room).offer(changes, &self.encoder, direct);
+            }
+        }
+    }
+
+    /// Answers the connection that caused something, if it is still there.
+    fn direct(&self, origin: &Origin, frame: Bytes) {
+        let conn = locked(&self.people).by_peer.get(&origin.peer).map(|held| held.conn.clone());
+        if let Some(conn) = conn.filter(|c| c.number == origin.conn) {
+            conn.push(Class::Reply, frame);
+        }
+    }
+
+    /// Reads from the store what the bus lost.
+    async fn fill_hole(&self, room: RoomId) {
+        let hole = |topic: &mut Topic| topic.hole();
+        while let Some(Some(Hole { after, until })) = self.change_topic(room, hole) {
+            let missing = usize::try_from(until.saturating_sub(after + 1)).unwrap_or(FILL_PAGE).min(FILL_PAGE);
+            let changes = match chat::changes_after(&self.app, room, after, missing).await {
+                Ok(changes) if !changes.is_empty() => changes,
+                Ok(_) => break,
+                Err(e) => {
+                    tracing::warn!(error = &e as &dyn std::error::Error, %room, "a hole could not be filled yet");
+                    break;
+                }
+            };
+            tracing::debug!(%room, after, until, "filled a hole from the store");
+            let changes = changes.into_iter().map(|(seq, change)| (seq, Pending { change, origin: None }));
+            self.change_topic(room, |topic| topic.offer(changes, &self.encoder, |_, _| {}));
+        }
+    }
+}
+
+fn forget_user(people: &mut People, user: UserId, number: u64) {
+    if let Some(conns) = people.by_user.get_mut(&user) {
+        conns.retain(|conn| conn.number != number);
+        if conns.is_empty() {
+            people.by_user.remove(&user);
+        }
+    }
+}
+
+/// A join that is under way.
+pub(super) struct Joining {
+    hub: Arc<Hub>,
+    room: RoomId,
+    aside_from: usize,
+}
+
+impl Joining {
+    /// See [`Topic::try_listen`].
+    pub(super) fn try_listen(&self, conn: &Arc<Conn>, catch: &CatchUp, known: u64) -> Result<(), u64> {
+        let (encoder, aside) = (&self.hub.encoder, self.aside_from);
+        // The topic is there as long as this join is.
+        self.hub.change_topic(self.room, |topic| topic.try_listen(conn, catch, known, aside, encoder)).unwrap_or(Ok(()))
+    }
+}
+
+impl Drop for Joining {
+    fn drop(&mut self) {
+        self.hub.change_topic(self.room, Topic::end_join);
+    }
+}

@@ -1,0 +1,93 @@
+//! Joining a room: the answer, what is missing, then live; each sequence number exactly once, in order.
+
+use std::sync::{Arc, PoisonError};
+
+use mesh_protocol::{RoomId, event::room::Join, limits::RECOVERY_LIMIT};
+
+use super::{
+    conn::{Conn, MAX_JOINED},
+    frame,
+    hub::Hub,
+};
+use crate::{
+    domain::{
+        outqueue::Class,
+        recovery::{CatchUp, Plan, plan},
+    },
+    error::{Error, Kind, Result},
+    service::{auth::Caller, chat, rooms},
+};
+
+/// Changes replayed at once.
+const PAGE: usize = 100;
+/// A replay goes on when less than this waits to be written.
+const LOW_WATER: usize = 256 * 1024;
+
+/// Answers `room.join` and makes the connection a listener.
+///
+/// # Errors
+/// 404 where the room is absent or private and not the caller's; 409 where the connection has joined too many.
+pub(super) async fn join(
+    hub: &Arc<Hub>,
+    conn: &Arc<Conn>,
+    caller: &Caller,
+    ask: &Join,
+    id: Option<&str>,
+) -> Result<()> {
+    let room = ask.room_id;
+    let app = hub.app();
+    {
+        let joined = conn.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        if joined.len() >= MAX_JOINED && !joined.contains(&room) {
+            let message = format!("a connection joins at most {MAX_JOINED} rooms");
+            return Err(Error::new(Kind::Conflict, "conflict", message));
+        }
+    }
+    // Joined already: it begins anew, as the client asks.
+    hub.unlisten(room, conn.number);
+    let joining = hub.begin_join(room);
+    let mut answer = rooms::join(app, caller, room).await?;
+    let known = answer.last_seq;
+    let plan = plan(ask.since_seq, known, RECOVERY_LIMIT);
+    answer.gap = plan == Plan::Gap;
+    let to = conn.peer().map_or("server", mesh_protocol::PeerId::as_str);
+    conn.push(Class::Reply, hub.encoder.event(&answer, to, id));
+    drop(answer);
+    {
+        let mut joined = conn.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        if !joined.contains(&room) {
+            joined.push(room);
+        }
+    }
+    let mut catch = CatchUp::new(plan.position(known));
+    // What was there when the answer was made is replayed before anything else.
+    while catch.position() < known {
+        replay(hub, conn, room, &mut catch).await?;
+    }
+    while let Err(after) = joining.try_listen(conn, &catch, known) {
+        catch.advance(after);
+        replay(hub, conn, room, &mut catch).await?;
+    }
+    Ok(())
+}
+
+/// Sends one page of what comes after `catch`.
+async fn replay(hub: &Arc<Hub>, conn: &Arc<Conn>, room: RoomId, catch: &mut CatchUp) -> Result<()> {
+    conn.drained(LOW_WATER).await;
+    let after = catch.position();
+    let changes = chat::changes_after(hub.app(), room, after, PAGE).await?;
+    let to = room.to_string();
+    let mut frames = Vec::new();
+    for (seq, change) in &changes {
+        if catch.admit(*seq) {
+            let (shared, _) = hub.encoder.change(room, *seq, change, "server", &to, None);
+            frame::write_text(&mut frames, &shared);
+        }
+    }
+    if catch.position() == after {
+        // The store told of a change that it does not have: nothing may be told as if it were whole.
+        return Err(Error::internal(format!("the log of room {room} has a hole after {after}")));
+    }
+    conn.push(Class::Ordered, frames.into());
+    Ok(())
+}

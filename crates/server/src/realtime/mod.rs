@@ -1,0 +1,11 @@
+//! The WebSocket side: sockets, what is said on them, and the fan-out of what happens.
+
+pub mod conn;
+mod connection;
+mod dispatch;
+mod encode;
+pub mod frame;
+pub mod hub;
+mod join;
+mod topic;
+pub mod upgrade;

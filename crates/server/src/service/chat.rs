@@ -1,0 +1,197 @@
+//! What is said in rooms.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use mesh_protocol::{
+    MessageId, RoomId, Timestamp, UserId,
+    model::Message,
+    rest::PostMessageRequest,
+    text::{ClientId, Content},
+};
+
+use super::rooms::authorise;
+use crate::{
+    app::App,
+    domain::{
+        happening::{Change, Happening, Origin},
+        mentions::mentioned,
+        policy::RoomAction,
+    },
+    error::{Error, Fields, Result},
+    service::auth::Caller,
+    store::{
+        self, Tx,
+        messages::{Appended, NewMessage},
+    },
+};
+
+/// Which part of a room's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// The newest.
+    Latest,
+    /// The newest before a sequence number.
+    Before(u64),
+    /// The oldest after a sequence number.
+    After(u64),
+}
+
+/// Something to be said, checked.
+struct Send {
+    room: RoomId,
+    room_text: String,
+    user: UserId,
+    user_text: String,
+    username: Arc<str>,
+    id: MessageId,
+    content: String,
+    names: Vec<String>,
+    client_id: Option<String>,
+    reply_to: Option<MessageId>,
+    now: i64,
+    origin: Option<Origin>,
+}
+
+impl Send {
+    fn new(
+        app: &App,
+        caller: &Caller,
+        room: RoomId,
+        request: PostMessageRequest,
+        origin: Option<Origin>,
+    ) -> Result<Self> {
+        let mut fields = Fields::default();
+        let max = app.config.max_message_chars as usize;
+        let content = fields.take("content", Content::parse(&request.content, max));
+        let client_id = fields.take_opt("client_id", request.client_id.as_deref().map(ClientId::parse));
+        let Some(content) = content else { return Err(fields.into_error()) };
+        fields.check()?;
+        Ok(Self {
+            room,
+            room_text: room.to_string(),
+            user: caller.user_id,
+            user_text: caller.user_id.to_string(),
+            username: caller.username.clone(),
+            id: MessageId::new(app.ids.uuid()),
+            names: mentioned(content.as_str()),
+            content: content.into_string(),
+            client_id: client_id.map(ClientId::into_string),
+            reply_to: request.reply_to_id,
+            now: app.clock.now_ms(),
+            origin,
+        })
+    }
+
+    /// Authorises, appends and publishes; the message, and whether it is new.
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(Message, bool)> {
+        authorise(tx, &self.room_text, &self.user_text, RoomAction::Send)?;
+        let reply_to = self.reply_to.map(|id| id.to_string());
+        if let Some(id) = &reply_to
+            && !store::messages::is_in_room(tx, id, &self.room_text)?
+        {
+            return Err(Error::invalid_field("reply_to_id", "unknown_message", "this room has no such message"));
+        }
+        let new = NewMessage {
+            id: self.id,
+            room: &self.room_text,
+            user: &self.user_text,
+            content: &self.content,
+            reply_to: reply_to.as_deref(),
+            client_id: self.client_id.as_deref(),
+            now: self.now,
+        };
+        let seq = match store::messages::append(tx, &new)? {
+            Appended::Created(seq) => seq,
+            Appended::Repeated(first) => {
+                if let Some(origin) = &self.origin {
+                    let (room, origin) = (self.room, origin.clone());
+                    tx.publish(Happening::Repeat { room, message: first.clone(), origin });
+                }
+                return Ok((*first, false));
+            }
+        };
+        for name in &self.names {
+            store::messages::mention(tx, &self.room_text, seq, name, &self.user_text)?;
+        }
+        let message = self.message(seq);
+        tx.publish(Happening::Change {
+            room: self.room,
+            seq,
+            change: Change::Created(Box::new(message.clone())),
+            origin: self.origin.clone(),
+        });
+        Ok((message, true))
+    }
+
+    fn message(&self, seq: u64) -> Message {
+        Message {
+            id: self.id,
+            room_id: self.room,
+            seq,
+            user_id: self.user,
+            username: self.username.as_ref().to_owned(),
+            content: self.content.clone(),
+            created_at: Timestamp::from_millis(self.now),
+            edited_at: None,
+            deleted_at: None,
+            reply_to_id: self.reply_to,
+            client_id: self.client_id.clone(),
+            reactions: BTreeMap::new(),
+        }
+    }
+}
+
+/// Says something; the message, and whether it is new (the same `client_id` again is the first message).
+///
+/// # Errors
+/// 404, 403 as the room says; 422 with every field that is not allowed.
+pub async fn post(app: &App, caller: &Caller, room: RoomId, request: PostMessageRequest) -> Result<(Message, bool)> {
+    let send = Send::new(app, caller, room, request, None)?;
+    app.db.write(room.uuid().as_u128(), move |tx| send.run(tx)).await
+}
+
+/// Says something from a connection, without waiting: the answer is the room's own event, told after the commit.
+/// `done` hears, on a thread of the store, whether it failed.
+///
+/// # Errors
+/// 422 with every field that is not allowed; `done` is not called then.
+pub fn submit(
+    app: &App,
+    caller: &Caller,
+    room: RoomId,
+    request: PostMessageRequest,
+    origin: Origin,
+    done: impl FnOnce(Result<()>) + std::marker::Send + 'static,
+) -> Result<()> {
+    let send = Send::new(app, caller, room, request, Some(origin))?;
+    app.db.submit(room.uuid().as_u128(), move |tx| send.run(tx).map(drop), done);
+    Ok(())
+}
+
+/// What was said, oldest first.
+///
+/// # Errors
+/// 404, 403 as the room says.
+pub async fn history(app: &App, caller: &Caller, room: RoomId, range: Range, limit: usize) -> Result<Vec<Message>> {
+    let user = caller.user_id;
+    app.db
+        .read(move |tx| {
+            authorise(tx, &room.to_string(), &user.to_string(), RoomAction::Read)?;
+            match range {
+                Range::Latest => store::messages::before(tx, room, u64::MAX, limit),
+                Range::Before(seq) => store::messages::before(tx, room, seq, limit),
+                Range::After(seq) => store::messages::after(tx, room, seq, limit),
+            }
+        })
+        .await
+}
+
+/// The room's changes after a sequence number, in order: what replays and fills holes. Whoever hears them was
+/// authorised when they joined.
+///
+/// # Errors
+/// As the store says.
+pub async fn changes_after(app: &App, room: RoomId, after: u64, limit: usize) -> Result<Vec<(u64, Change)>> {
+    let messages = app.db.read(move |tx| store::messages::after(tx, room, after, limit)).await?;
+    Ok(messages.into_iter().map(|m| (m.seq, Change::Created(Box::new(m)))).collect())
+}

@@ -1,0 +1,56 @@
+//! STUN and TURN servers, with credentials where they need some.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use mesh_protocol::{UserId, model::IceServer};
+use sha1::Sha1;
+
+use crate::{
+    app::App,
+    config::{Secret, TurnAuth},
+};
+
+/// The servers for `user`. With secrets, a fresh credential of coturn's TURN REST scheme
+/// (draft-uberti-behave-turn-rest-00): the name is `<unix expiry>:<user id>`, signed by the first secret.
+pub fn servers(app: &App, user: UserId) -> Vec<IceServer> {
+    let config = &app.config;
+    let mut servers = Vec::new();
+    if !config.stun_urls.is_empty() {
+        servers.push(IceServer { urls: config.stun_urls.clone(), username: None, credential: None });
+    }
+    if let Some(host) = &config.turn_host {
+        let expiry = app.clock.now_ms() / 1000 + i64::from(config.turn_ttl_seconds);
+        let (username, credential) = match config.turn_auth() {
+            Some(TurnAuth::Secrets([first, ..])) => {
+                let username = format!("{expiry}:{user}");
+                let credential = sign(first, &username);
+                (Some(username), credential)
+            }
+            Some(TurnAuth::Fixed { username, password }) => {
+                (Some(username.to_owned()), Some(password.expose().to_owned()))
+            }
+            _ => (None, None),
+        };
+        let port = config.turn_port;
+        let urls = ["udp", "tcp"].map(|transport| format!("turn:{host}:{port}?transport={transport}")).to_vec();
+        servers.push(IceServer { urls, username, credential });
+    }
+    servers
+}
+
+fn sign(secret: &Secret, username: &str) -> Option<String> {
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret.expose().as_bytes()).ok()?;
+    mac.update(username.as_bytes());
+    Some(BASE64_STANDARD.encode(mac.finalize().into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_coturns() {
+        // printf '1767326645:alice' | openssl dgst -sha1 -hmac north -binary | base64
+        assert_eq!(sign(&Secret::new("north"), "1767326645:alice").unwrap(), "SGuYfYlrPyFttcIku/1iU/JhnSY=");
+    }
+}

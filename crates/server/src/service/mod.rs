@@ -1,0 +1,27 @@
+//! The use-cases: each authorises, changes and publishes. They know neither HTTP nor WebSocket.
+
+pub mod accounts;
+pub mod auth;
+pub mod chat;
+pub mod health;
+pub mod ice;
+pub mod info;
+pub mod presence;
+pub mod rooms;
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next part begins, while there is more.
+    pub next: Option<String>,
+}
+
+/// Cuts a list that was read one item longer than asked: its rest is the next page.
+fn page<T, C>(mut items: Vec<(T, C)>, limit: usize, cursor: impl Fn(&C) -> String) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(|(_, c)| cursor(c)) } else { None };
+    Page { items: items.into_iter().map(|(item, _)| item).collect(), next }
+}

@@ -1,0 +1,367 @@
+//! The database behind one small interface: jobs that run on the store's own threads.
+//!
+//! A job is a plain function of a [`Tx`]. It is written once and runs on SQLite and PostgreSQL alike; it may run again
+//! when the database asks for it (a deadlock, a lost connection before the commit), so it must not do anything but
+//! work on the `Tx`. What it publishes is handed over after the commit, in commit order, or not at all.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use crossbeam_channel::{Sender, TrySendError};
+use tokio::sync::oneshot;
+
+use super::{postgres, sqlite};
+use crate::{
+    config::DatabaseUrl,
+    domain::happening::Happening,
+    error::{Error, Result},
+};
+
+/// Jobs that may wait for a thread; beyond it callers are told to try again.
+pub(super) const QUEUE: usize = 8 * 1024;
+/// Jobs that share one transaction and one disk flush at most.
+pub(super) const BATCH: usize = 256;
+
+/// A parameter of a statement.
+#[derive(Clone, Copy, Debug)]
+pub enum Param<'a> {
+    /// NULL.
+    Null,
+    /// BIGINT.
+    Int(i64),
+    /// TEXT.
+    Text(&'a str),
+}
+
+impl From<i64> for Param<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl<'a> From<&'a str> for Param<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl<'a> From<&'a String> for Param<'a> {
+    fn from(value: &'a String) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl<'a, T: Into<Param<'a>>> From<Option<T>> for Param<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// A column of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// NULL.
+    Null,
+    /// BIGINT.
+    Int(i64),
+    /// TEXT.
+    Text(String),
+}
+
+/// A row of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row(pub(super) Vec<Cell>);
+
+impl Row {
+    /// The number in a column that is never NULL.
+    pub fn int(&self, column: usize) -> Result<i64> {
+        self.opt_int(column)?.ok_or_else(|| unexpected(column, "NULL"))
+    }
+
+    /// The number in a column.
+    pub fn opt_int(&self, column: usize) -> Result<Option<i64>> {
+        match self.0.get(column) {
+            Some(Cell::Int(value)) => Ok(Some(*value)),
+            Some(Cell::Null) => Ok(None),
+            other => Err(unexpected(column, &format!("{other:?}"))),
+        }
+    }
+
+    /// The number in a column that is never NULL and never below zero.
+    pub fn count(&self, column: usize) -> Result<u64> {
+        u64::try_from(self.int(column)?).map_err(|_| unexpected(column, "a negative number"))
+    }
+
+    /// The text in a column that is never NULL.
+    pub fn text(&self, column: usize) -> Result<&str> {
+        self.opt_text(column)?.ok_or_else(|| unexpected(column, "NULL"))
+    }
+
+    /// The text in a column.
+    pub fn opt_text(&self, column: usize) -> Result<Option<&str>> {
+        match self.0.get(column) {
+            Some(Cell::Text(value)) => Ok(Some(value)),
+            Some(Cell::Null) => Ok(None),
+            other => Err(unexpected(column, &format!("{other:?}"))),
+        }
+    }
+}
+
+fn unexpected(column: usize, found: &str) -> Error {
+    Error::internal(format!("column {column} of an answer holds {found}"))
+}
+
+/// The connection inside a [`Tx`].
+pub(super) enum Conn<'a> {
+    Sqlite(&'a mut sqlite::Session),
+    Postgres(&'a mut postgres::Session),
+}
+
+/// A transaction, or for a reader a connection outside any.
+pub struct Tx<'a> {
+    pub(super) conn: Conn<'a>,
+    pub(super) published: Vec<Happening>,
+}
+
+impl Tx<'_> {
+    /// Runs a statement; the number of rows that it changed.
+    ///
+    /// # Errors
+    /// `internal`, with the database's own words as its source.
+    pub fn exec(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
+        match &mut self.conn {
+            Conn::Sqlite(session) => session.exec(sql, params),
+            Conn::Postgres(session) => session.exec(sql, params),
+        }
+    }
+
+    /// Runs a query.
+    ///
+    /// # Errors
+    /// As [`Self::exec`].
+    pub fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+        match &mut self.conn {
+            Conn::Sqlite(session) => session.rows(sql, params),
+            Conn::Postgres(session) => session.rows(sql, params),
+        }
+    }
+
+    /// Runs a query for one row at most.
+    ///
+    /// # Errors
+    /// As [`Self::exec`].
+    pub fn row(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Option<Row>> {
+        Ok(self.rows(sql, params)?.into_iter().next())
+    }
+
+    /// Tells the world of a change, once it is committed.
+    pub fn publish(&mut self, happening: Happening) {
+        self.published.push(happening);
+    }
+
+    /// Which database this is; only the store's own dialect pages may ask.
+    pub(super) fn is_postgres(&self) -> bool {
+        matches!(self.conn, Conn::Postgres(_))
+    }
+
+    /// Runs a script of several statements without parameters: migrations.
+    pub(super) fn script(&mut self, sql: &str) -> Result<()> {
+        match &mut self.conn {
+            Conn::Sqlite(session) => session.script(sql),
+            Conn::Postgres(session) => session.script(sql),
+        }
+    }
+
+    /// Prepares a statement, without running it.
+    pub(super) fn prepare(&mut self, sql: &'static str) -> Result<()> {
+        match &mut self.conn {
+            Conn::Sqlite(session) => session.prepare(sql),
+            Conn::Postgres(session) => session.prepare(sql),
+        }
+    }
+}
+
+/// What takes the committed happenings; called on a store thread, so it must not wait for long.
+pub type Sink = Arc<dyn Fn(Vec<Happening>) + Send + Sync>;
+
+/// A unit of work, as the store's threads see it.
+pub(super) trait Job: Send {
+    /// Does the work; whether its changes are to be kept.
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool;
+    /// Decides the outcome without running.
+    fn refuse_with(&mut self, error: Error);
+    /// Tells the outcome: the work's own, unless the commit failed.
+    fn done(self: Box<Self>, committed: Result<(), Arc<Error>>);
+}
+
+struct Work<F, D, T> {
+    work: F,
+    done: D,
+    outcome: Option<Result<T>>,
+}
+
+impl<F, D, T> Job for Work<F, D, T>
+where
+    F: Fn(&mut Tx<'_>) -> Result<T> + Send,
+    D: FnOnce(Result<T>) + Send,
+    T: Send,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool {
+        // A panic in one job must neither poison the thread nor the jobs that share its transaction.
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(tx)))
+            .unwrap_or_else(|_| Err(Error::internal("a job panicked; the log says where")));
+        let keep = outcome.is_ok();
+        self.outcome = Some(outcome);
+        keep
+    }
+
+    fn refuse_with(&mut self, error: Error) {
+        self.outcome = Some(Err(error));
+    }
+
+    fn done(self: Box<Self>, committed: Result<(), Arc<Error>>) {
+        let outcome = match (self.outcome, committed) {
+            (Some(Err(own)), _) => Err(own),
+            (_, Err(failed)) => Err(Error::internal(failed)),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => Err(Error::internal("a job was never run")),
+        };
+        (self.done)(outcome);
+    }
+}
+
+/// The queues to the store's threads.
+pub(super) struct Queues {
+    pub(super) writers: Vec<Sender<Box<dyn Job>>>,
+    pub(super) readers: Sender<Box<dyn Job>>,
+    pub(super) failed: Arc<AtomicBool>,
+}
+
+/// The way to the database. Cheap to clone; the threads end when the last clone is gone.
+#[derive(Clone)]
+pub struct Db {
+    queues: Arc<Queues>,
+}
+
+impl Db {
+    /// Opens the database and starts the threads. `sink` gets what committed transactions publish.
+    ///
+    /// # Errors
+    /// Where the database cannot be opened: a sentence for the operator.
+    pub fn open(url: &DatabaseUrl, sink: Sink) -> Result<Self, String> {
+        let queues = match url {
+            DatabaseUrl::SqliteFile(path) => sqlite::open(sqlite::Place::File(path.clone()), sink)?,
+            DatabaseUrl::SqliteMemory => sqlite::open(sqlite::Place::Memory, sink)?,
+            DatabaseUrl::Postgres(url) => postgres::open(url, sink)?,
+        };
+        Ok(Self { queues: Arc::new(queues) })
+    }
+
+    /// Runs a job that changes the database, in a transaction, and waits for the commit. Jobs with the same `key`
+    /// commit in the order in which they were submitted.
+    ///
+    /// # Errors
+    /// The job's own; `internal` where the commit failed; 503 where too many jobs wait.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        key: u128,
+        work: impl Fn(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (tell, told) = oneshot::channel();
+        self.submit(key, work, move |outcome| drop(tell.send(outcome)));
+        told.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// The same without waiting: `done` is called on a store thread after the commit.
+    pub fn submit<T: Send + 'static>(
+        &self,
+        key: u128,
+        work: impl Fn(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        let writers = &self.queues.writers;
+        #[allow(clippy::cast_possible_truncation)]
+        let index = (key % writers.len().max(1) as u128) as usize;
+        match writers.get(index) {
+            Some(queue) => enqueue(queue, Box::new(Work { work, done, outcome: None })),
+            None => done(Err(gone())),
+        }
+    }
+
+    /// Runs a job that only reads, beside the writers.
+    ///
+    /// # Errors
+    /// The job's own; 503 where too many jobs wait.
+    pub async fn read<T: Send + 'static>(&self, work: impl Fn(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
+        let (tell, told) = oneshot::channel();
+        let done = move |outcome| drop(tell.send(outcome));
+        enqueue(&self.queues.readers, Box::new(Work { work, done, outcome: None }));
+        told.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Resolves when all that was submitted so far is committed or refused.
+    pub async fn settled(&self) {
+        for key in 0..self.queues.writers.len() {
+            let _ = self.write(key as u128, |_| Ok(())).await;
+        }
+    }
+
+    /// Whether a store thread died: the house must stop.
+    pub fn failed(&self) -> bool {
+        self.queues.failed.load(Ordering::Relaxed)
+    }
+}
+
+fn enqueue(queue: &Sender<Box<dyn Job>>, job: Box<dyn Job>) {
+    let (job, error) = match queue.try_send(job) {
+        Ok(()) => return,
+        Err(TrySendError::Full(job)) => {
+            let wait = Duration::from_secs(1);
+            (job, Error::unavailable("busy", "the server has too much to do; try again", wait))
+        }
+        Err(TrySendError::Disconnected(job)) => (job, gone()),
+    };
+    refuse(job, error);
+}
+
+fn refuse(mut job: Box<dyn Job>, error: Error) {
+    job.refuse_with(error);
+    job.done(Ok(()));
+}
+
+fn gone() -> Error {
+    Error::unavailable("stopping", "the server is stopping", Duration::from_secs(1))
+}
+
+/// Starts a store thread. One that panics marks the store as failed.
+pub(super) fn thread(name: &str, failed: Arc<AtomicBool>, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            if catch_unwind(AssertUnwindSafe(body)).is_err() {
+                failed.store(true, Ordering::Relaxed);
+            }
+        })
+        .map(drop)
+        .map_err(|e| format!("cannot start the thread {name}: {e}"))
+}
+
+/// Takes the jobs that wait, at least one; none when every sender is gone.
+pub(super) fn batch(queue: &crossbeam_channel::Receiver<Box<dyn Job>>, into: &mut Vec<Box<dyn Job>>) -> bool {
+    match queue.recv() {
+        Ok(first) => into.push(first),
+        Err(_) => return false,
+    }
+    while into.len() < BATCH
+        && let Ok(next) = queue.try_recv()
+    {
+        into.push(next);
+    }
+    true
+}

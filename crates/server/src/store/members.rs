@@ -1,0 +1,100 @@
+//! Who is in a room.
+
+use mesh_protocol::{
+    RoomId, Timestamp, UserId,
+    model::{Member, MemberRole, Visibility},
+};
+
+use super::{
+    db::{Row, Tx},
+    rooms, statements,
+};
+use crate::error::{Error, Result};
+
+statements! {
+    INSERT = "INSERT INTO room_members (room_id, user_id, role, joined_at, read_seq) \
+        SELECT r.id, $1, $2, $3, r.last_seq FROM rooms r WHERE r.id = $4 ON CONFLICT (room_id, user_id) DO NOTHING";
+    ROLE = "SELECT role FROM room_members WHERE room_id = $1 AND user_id = $2";
+    STANDING = "SELECT r.visibility, r.member_count, r.last_seq, m.role, COALESCE(m.read_seq, 0) FROM rooms r \
+        LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1 WHERE r.id = $2";
+    ONE = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, u.username_key \
+        FROM room_members m JOIN users u ON u.id = m.user_id WHERE m.room_id = $1 AND m.user_id = $2";
+    BY_NAME = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, u.username_key \
+        FROM room_members m JOIN users u ON u.id = m.user_id WHERE m.room_id = $1 AND u.username_key > $2 \
+        ORDER BY u.username_key LIMIT $3";
+    ROOMS_OF = "SELECT room_id FROM room_members WHERE user_id = $1";
+}
+
+fn member(row: &Row) -> Result<Member> {
+    Ok(Member {
+        user_id: UserId::parse(row.text(0)?),
+        username: row.text(1)?.to_owned(),
+        display_name: row.text(2)?.to_owned(),
+        role: MemberRole::parse(row.text(3)?).ok_or_else(|| Error::internal("an unknown role in room_members"))?,
+        joined_at: Timestamp::from_millis(row.int(4)?),
+        online: false,
+        peers: Vec::new(),
+    })
+}
+
+/// Makes `user` a member, who has read all that was said before; false where they are one already.
+pub fn insert(tx: &mut Tx<'_>, room: RoomId, user: UserId, role: MemberRole, now: i64) -> Result<bool> {
+    let room = room.to_string();
+    let user = user.to_string();
+    let added = tx.exec(INSERT, &[(&user).into(), role.as_str().into(), now.into(), (&room).into()])? == 1;
+    if added {
+        rooms::count_member(tx, &room)?;
+    }
+    Ok(added)
+}
+
+/// The role of `user` in `room`; none where they are no member, or there is no such room.
+pub fn role(tx: &mut Tx<'_>, room: &str, user: &str) -> Result<Option<MemberRole>> {
+    let Some(row) = tx.row(ROLE, &[room.into(), user.into()])? else { return Ok(None) };
+    MemberRole::parse(row.text(0)?).map(Some).ok_or_else(|| Error::internal("an unknown role in room_members"))
+}
+
+/// Where somebody stands with a room.
+pub struct Standing {
+    /// Who may find it.
+    pub visibility: Visibility,
+    /// How many members it has.
+    pub member_count: u64,
+    /// Its newest change.
+    pub last_seq: u64,
+    /// Their role; none where they are no member.
+    pub role: Option<MemberRole>,
+    /// Up to where they have read.
+    pub read_seq: u64,
+}
+
+/// Where `user` stands with `room`; none where there is no such room.
+pub fn standing(tx: &mut Tx<'_>, room: RoomId, user: UserId) -> Result<Option<Standing>> {
+    let Some(row) = tx.row(STANDING, &[(&user.to_string()).into(), (&room.to_string()).into()])? else {
+        return Ok(None);
+    };
+    Ok(Some(Standing {
+        visibility: Visibility::parse(row.text(0)?).ok_or_else(|| Error::internal("an unknown visibility in rooms"))?,
+        member_count: row.count(1)?,
+        last_seq: row.count(2)?,
+        role: row.opt_text(3)?.and_then(MemberRole::parse),
+        read_seq: row.count(4)?,
+    }))
+}
+
+/// One member; presence is not filled in.
+pub fn one(tx: &mut Tx<'_>, room: RoomId, user: UserId) -> Result<Option<Member>> {
+    tx.row(ONE, &[(&room.to_string()).into(), (&user.to_string()).into()])?.as_ref().map(member).transpose()
+}
+
+/// Members by name, after the one whose name's key is `after`; presence is not filled in. With each, its name's key.
+pub fn by_name(tx: &mut Tx<'_>, room: RoomId, after: &str, limit: usize) -> Result<Vec<(Member, String)>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = tx.rows(BY_NAME, &[(&room.to_string()).into(), after.into(), limit.into()])?;
+    rows.iter().map(|row| Ok((member(row)?, row.text(5)?.to_owned()))).collect()
+}
+
+/// The ids of all rooms of `user`.
+pub fn rooms_of(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<RoomId>> {
+    tx.rows(ROOMS_OF, &[(&user.to_string()).into()])?.iter().map(|row| Ok(RoomId::parse(row.text(0)?))).collect()
+}

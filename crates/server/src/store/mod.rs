@@ -1,0 +1,46 @@
+//! The only place with SQL. Each statement is one text that both databases run.
+
+pub mod db;
+pub mod members;
+pub mod messages;
+pub mod migrate;
+mod postgres;
+pub mod rooms;
+pub mod sessions;
+mod sqlite;
+pub mod users;
+
+pub use db::{Db, Tx};
+
+use crate::error::Result;
+
+/// Names a page's statements and lists them, so that a test can prepare each on both databases.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
+        $($(#[$doc])* const $name: &str = $sql;)*
+        /// This page's statements.
+        pub(super) const ALL: &[&str] = &[$($name),*];
+    };
+}
+pub(crate) use statements;
+
+/// Prepares every statement of the house, without running any: proof that this database understands them all.
+///
+/// # Errors
+/// The first one that it does not.
+pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
+    for page in [members::ALL, messages::ALL, migrate::ALL, rooms::ALL, sessions::ALL, users::ALL] {
+        for sql in page {
+            tx.prepare(sql)?;
+        }
+    }
+    Ok(())
+}
+
+/// Asks the database for a sign of life.
+///
+/// # Errors
+/// `internal` where it gives none.
+pub fn ping(tx: &mut Tx<'_>) -> Result<()> {
+    migrate::version(tx).map(drop)
+}

@@ -1,0 +1,132 @@
+//! Rooms, as their members see them.
+
+use mesh_protocol::{
+    RoomId, Timestamp, UserId,
+    model::{MemberRole, Room, RoomKind, Visibility},
+};
+
+use super::{
+    db::{Row, Tx},
+    statements,
+};
+use crate::error::{Error, Result};
+
+/// A room's columns beside the caller's membership `m`.
+macro_rules! room_columns {
+    () => {
+        "r.id, r.name, r.description, r.visibility, r.kind, r.owner_id, m.role, r.member_count, r.last_seq, \
+         COALESCE(m.read_seq, 0), \
+         (SELECT CAST(COUNT(*) AS BIGINT) FROM messages x WHERE x.room_id = m.room_id AND x.seq > m.read_seq \
+            AND x.user_id <> m.user_id AND x.deleted_at IS NULL), \
+         (SELECT CAST(COUNT(*) AS BIGINT) FROM message_mentions y WHERE y.room_id = m.room_id \
+            AND y.user_id = m.user_id AND y.seq > m.read_seq), \
+         r.created_at, r.updated_at, r.activity_at"
+    };
+}
+
+statements! {
+    INSERT = "INSERT INTO rooms (id, name, description, visibility, kind, owner_id, last_seq, member_count, activity_at, \
+        created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $7, $7)";
+    FOR_USER = concat!("SELECT ", room_columns!(), " FROM rooms r \
+        LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1 WHERE r.id = $2");
+    OF_USER = concat!("SELECT ", room_columns!(), " FROM room_members m JOIN rooms r ON r.id = m.room_id \
+        WHERE m.user_id = $1 AND (r.activity_at < $2 OR (r.activity_at = $2 AND r.id < $3)) \
+        ORDER BY r.activity_at DESC, r.id DESC LIMIT $4");
+    PUBLIC = concat!("SELECT ", room_columns!(), " FROM rooms r \
+        LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1 \
+        WHERE r.visibility = 'public' AND (r.activity_at < $2 OR (r.activity_at = $2 AND r.id < $3)) \
+        ORDER BY r.activity_at DESC, r.id DESC LIMIT $4");
+    NEXT_SEQ = "UPDATE rooms SET last_seq = last_seq + 1, activity_at = $1 WHERE id = $2 RETURNING last_seq";
+    GIVE_BACK = "UPDATE rooms SET last_seq = last_seq - 1 WHERE id = $1";
+    COUNT_MEMBER = "UPDATE rooms SET member_count = member_count + 1 WHERE id = $1";
+    IS_PUBLIC = "SELECT id FROM rooms WHERE id = $1 AND visibility = 'public'";
+}
+
+/// Where a page of rooms begins: after this one, in the order of newest activity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct After {
+    /// The last room's activity, Unix milliseconds.
+    pub activity_at: i64,
+    /// The last room.
+    pub id: String,
+}
+
+impl Default for After {
+    fn default() -> Self {
+        Self { activity_at: i64::MAX, id: String::new() }
+    }
+}
+
+fn room(row: &Row) -> Result<Room> {
+    let unknown = |what: &str| Error::internal(format!("an unknown {what} in rooms"));
+    Ok(Room {
+        id: RoomId::parse(row.text(0)?),
+        name: row.text(1)?.to_owned(),
+        description: row.opt_text(2)?.map(str::to_owned),
+        visibility: Visibility::parse(row.text(3)?).ok_or_else(|| unknown("visibility"))?,
+        kind: RoomKind::parse(row.text(4)?).ok_or_else(|| unknown("kind"))?,
+        owner_id: UserId::parse(row.text(5)?),
+        my_role: row.opt_text(6)?.and_then(MemberRole::parse),
+        member_count: row.count(7)?,
+        last_seq: row.count(8)?,
+        read_seq: row.count(9)?,
+        unread: row.count(10)?,
+        mentions: row.count(11)?,
+        created_at: Timestamp::from_millis(row.int(12)?),
+        updated_at: Timestamp::from_millis(row.int(13)?),
+    })
+}
+
+/// Adds a room without members.
+pub fn insert(tx: &mut Tx<'_>, room: &Room) -> Result<()> {
+    tx.exec(
+        INSERT,
+        &[
+            (&room.id.to_string()).into(),
+            (&room.name).into(),
+            room.description.as_ref().into(),
+            room.visibility.as_str().into(),
+            room.kind.as_str().into(),
+            (&room.owner_id.to_string()).into(),
+            room.created_at.as_millis().into(),
+        ],
+    )
+    .map(drop)
+}
+
+/// A room as `user` sees it, member or not: whether they may is the caller's to decide.
+pub fn for_user(tx: &mut Tx<'_>, id: RoomId, user: UserId) -> Result<Option<Room>> {
+    tx.row(FOR_USER, &[(&user.to_string()).into(), (&id.to_string()).into()])?.as_ref().map(room).transpose()
+}
+
+/// The rooms of `user`, or with `public` those that everybody may join; newest activity first. With each, where the
+/// page after it begins.
+pub fn list(tx: &mut Tx<'_>, user: UserId, public: bool, after: &After, limit: usize) -> Result<Vec<(Room, After)>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = tx.rows(
+        if public { PUBLIC } else { OF_USER },
+        &[(&user.to_string()).into(), after.activity_at.into(), (&after.id).into(), limit.into()],
+    )?;
+    rows.iter().map(|row| Ok((room(row)?, After { activity_at: row.int(14)?, id: row.text(0)?.to_owned() }))).collect()
+}
+
+/// Takes the room's next sequence number; none where there is no such room. The row stays locked until the
+/// transaction ends: numbers become visible in their order, and a rollback gives them back.
+pub fn next_seq(tx: &mut Tx<'_>, id: &str, now: i64) -> Result<Option<u64>> {
+    tx.row(NEXT_SEQ, &[now.into(), id.into()])?.map(|row| row.count(0)).transpose()
+}
+
+/// Gives back the number that this transaction took last.
+pub fn give_back_seq(tx: &mut Tx<'_>, id: &str) -> Result<()> {
+    tx.exec(GIVE_BACK, &[id.into()]).map(drop)
+}
+
+/// Counts one member more.
+pub fn count_member(tx: &mut Tx<'_>, id: &str) -> Result<()> {
+    tx.exec(COUNT_MEMBER, &[id.into()]).map(drop)
+}
+
+/// Whether the room is there and everybody may join it.
+pub fn is_public(tx: &mut Tx<'_>, id: &str) -> Result<bool> {
+    Ok(tx.row(IS_PUBLIC, &[id.into()])?.is_some())
+}

@@ -1,0 +1,276 @@
+//! SQLite: one writer thread with group commit, and reader threads beside it (WAL).
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use crossbeam_channel::Receiver;
+use rusqlite::{Connection, OpenFlags, types::ValueRef};
+
+use super::db::{Cell, Conn, Job, Param, QUEUE, Queues, Row, Sink, Tx, batch, thread};
+use crate::error::{Error, Result};
+
+/// Where the database lies.
+pub(super) enum Place {
+    File(PathBuf),
+    Memory,
+}
+
+/// One connection, used by one thread.
+pub(super) struct Session {
+    conn: Connection,
+    /// A savepoint is set before a job's first change, so that its failure takes back its own changes alone.
+    in_job: bool,
+    savepoint: bool,
+    /// A statement of the running job failed.
+    spoiled: bool,
+}
+
+fn failed(e: rusqlite::Error) -> Error {
+    match e {
+        // Its own words hold the whole script.
+        rusqlite::Error::SqlInputError { error, msg, .. } => Error::internal(format!("{msg} ({error})")),
+        e => Error::internal(e),
+    }
+}
+
+/// Until when a database that others hold is asked again.
+const BUSY: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Switches to the write-ahead log. Servers that start at once on a new database stand in each other's way here, and
+/// SQLite does not wait by itself, as two of them could wait for one another.
+fn use_wal(conn: &Connection) -> Result<(), rusqlite::Error> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match conn.pragma_update(None, "journal_mode", "WAL") {
+            Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) && waited < BUSY => {
+                #[allow(clippy::disallowed_methods, reason = "opening happens on no thread of a runtime")]
+                std::thread::sleep(ASK_AGAIN);
+                waited += ASK_AGAIN;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+impl Session {
+    fn open(place: &Place, name: &str, read_only: bool) -> Result<Self, rusqlite::Error> {
+        let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let conn = match place {
+            Place::File(path) => Connection::open_with_flags(path, flags)?,
+            // The memory file system is shared by all connections of this process that know the name.
+            Place::Memory => {
+                Connection::open_with_flags(format!("file:/{name}?vfs=memdb"), flags | OpenFlags::SQLITE_OPEN_URI)?
+            }
+        };
+        conn.busy_timeout(BUSY)?;
+        conn.set_prepared_statement_cache_capacity(256);
+        if matches!(place, Place::File(_)) {
+            use_wal(&conn)?;
+        }
+        // An acknowledged message survives a power cut.
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        conn.pragma_update(None, "foreign_keys", true)?;
+        conn.pragma_update(None, "cache_size", if read_only { -1024 } else { -4096 })?;
+        conn.pragma_update(None, "temp_store", "MEMORY")?;
+        // Keeps the log from growing without end after one burst.
+        conn.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+        if read_only {
+            conn.pragma_update(None, "query_only", true)?;
+        }
+        Ok(Self { conn, in_job: false, savepoint: false, spoiled: false })
+    }
+
+    fn control(&self, sql: &'static str) -> rusqlite::Result<()> {
+        self.conn.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    fn before_change(&mut self) -> Result<()> {
+        if self.in_job && !self.savepoint {
+            self.control("SAVEPOINT job").map_err(failed)?;
+            self.savepoint = true;
+        }
+        Ok(())
+    }
+
+    /// Notes a failure, as PostgreSQL does: a job that takes no notice of it must not be kept by halves.
+    fn noted<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        self.spoiled |= outcome.is_err();
+        outcome
+    }
+
+    pub(super) fn exec(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
+        let outcome = self.try_exec(sql, params);
+        self.noted(outcome)
+    }
+
+    pub(super) fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+        let outcome = self.try_rows(sql, params);
+        self.noted(outcome)
+    }
+
+    pub(super) fn script(&mut self, sql: &str) -> Result<()> {
+        let outcome = self.before_change().and_then(|()| self.conn.execute_batch(sql).map_err(failed));
+        self.noted(outcome)
+    }
+
+    fn try_exec(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
+        self.before_change()?;
+        let mut statement = self.conn.prepare_cached(sql).map_err(failed)?;
+        bind(&mut statement, params)?;
+        statement.raw_execute().map(|n| n as u64).map_err(failed)
+    }
+
+    fn try_rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+        // `UPDATE … RETURNING` changes too.
+        if !sql.starts_with("SELECT") {
+            self.before_change()?;
+        }
+        let mut statement = self.conn.prepare_cached(sql).map_err(failed)?;
+        bind(&mut statement, params)?;
+        let columns = statement.column_count();
+        let mut rows = statement.raw_query();
+        let mut out = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let mut cells = Vec::with_capacity(columns);
+            for column in 0..columns {
+                cells.push(match row.get_ref(column).map_err(failed)? {
+                    ValueRef::Null => Cell::Null,
+                    ValueRef::Integer(value) => Cell::Int(value),
+                    ValueRef::Text(text) => Cell::Text(String::from_utf8_lossy(text).into_owned()),
+                    other => return Err(Error::internal(format!("column {column} is {}", other.data_type()))),
+                });
+            }
+            out.push(Row(cells));
+        }
+        Ok(out)
+    }
+
+    pub(super) fn prepare(&mut self, sql: &'static str) -> Result<()> {
+        let statement = self.conn.prepare_cached(sql).map_err(failed)?;
+        for index in 1..=statement.parameter_count() {
+            if statement.parameter_name(index) != Some(&format!("${index}")) {
+                return Err(Error::internal(format!("${index} must be the {index}. parameter to appear in {sql}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// SQLite numbers `$1`, `$2` … by first appearance, whatever they are called; `prepare` checks that the two agree.
+fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Param<'_>]) -> Result<()> {
+    if statement.parameter_count() != params.len() {
+        return Err(Error::internal(format!("a statement takes {} parameters", statement.parameter_count())));
+    }
+    for (index, param) in params.iter().enumerate() {
+        let index = index + 1;
+        match param {
+            Param::Null => statement.raw_bind_parameter(index, rusqlite::types::Null),
+            Param::Int(value) => statement.raw_bind_parameter(index, value),
+            Param::Text(text) => statement.raw_bind_parameter(index, text),
+        }
+        .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Opens the database; the threads end when the queues' senders are gone.
+pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a name for this process's memory database, not an id of the protocol"
+    )]
+    let name = format!("mesh-{:p}-{}", Arc::as_ptr(&sink), std::process::id());
+    let say = |e: rusqlite::Error| match &place {
+        Place::File(path) => format!("cannot open the database {}: {e}", path.display()),
+        Place::Memory => format!("cannot open a database in memory: {e}"),
+    };
+    let dead = Arc::new(AtomicBool::new(false));
+    let (writer, jobs) = crossbeam_channel::bounded(QUEUE);
+    let mut session = Session::open(&place, &name, false).map_err(say)?;
+    // In memory, readers would hold the writer up: there is one connection for all.
+    let readers = match place {
+        Place::File(_) => {
+            let (sender, jobs) = crossbeam_channel::bounded(QUEUE);
+            for index in 0..std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8) {
+                let mut session = Session::open(&place, &name, true).map_err(say)?;
+                let jobs = jobs.clone();
+                thread(&format!("sqlite-read-{index}"), dead.clone(), move || read_loop(&mut session, &jobs))?;
+            }
+            sender
+        }
+        Place::Memory => writer.clone(),
+    };
+    thread("sqlite-write", dead.clone(), move || write_loop(&mut session, &jobs, &sink))?;
+    Ok(Queues { writers: vec![writer], readers, failed: dead })
+}
+
+fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>) {
+    while let Ok(mut job) = jobs.recv() {
+        let mut tx = Tx { conn: Conn::Sqlite(session), published: Vec::new() };
+        job.run(&mut tx);
+        job.done(Ok(()));
+    }
+}
+
+fn write_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, sink: &Sink) {
+    let mut waiting = Vec::new();
+    while batch(jobs, &mut waiting) {
+        let outcome = commit(session, &mut waiting);
+        let outcome = match outcome {
+            Ok(published) => {
+                // Told in commit order, and before the callers hear: whoever has an answer finds it told.
+                if !published.is_empty() {
+                    sink(published);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a transaction failed");
+                let _ = session.control("ROLLBACK");
+                Err(Arc::new(error))
+            }
+        };
+        for job in waiting.drain(..) {
+            job.done(outcome.clone());
+        }
+    }
+}
+
+/// Runs jobs in one transaction with one flush; what they published.
+fn commit(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<Vec<crate::domain::happening::Happening>> {
+    session.control("BEGIN IMMEDIATE").map_err(failed)?;
+    let mut published = Vec::new();
+    for job in jobs {
+        session.in_job = true;
+        session.savepoint = false;
+        session.spoiled = false;
+        let mut tx = Tx { conn: Conn::Sqlite(session), published: std::mem::take(&mut published) };
+        let told = tx.published.len();
+        let mut keep = job.run(&mut tx);
+        if keep && matches!(&tx.conn, Conn::Sqlite(session) if session.spoiled) {
+            job.refuse_with(Error::internal("a statement failed, and the job took no notice"));
+            keep = false;
+        }
+        if !keep {
+            tx.published.truncate(told);
+        }
+        published = tx.published;
+        session.in_job = false;
+        // A full disk, or a failed read or write: SQLite takes all of it back, and what followed would commit by itself.
+        if session.conn.is_autocommit() {
+            return Err(Error::internal("SQLite took the transaction back"));
+        }
+        if session.savepoint {
+            if !keep {
+                session.control("ROLLBACK TO job").map_err(failed)?;
+            }
+            session.control("RELEASE job").map_err(failed)?;
+        }
+    }
+    session.control("COMMIT").map_err(failed)?;
+    Ok(published)
+}

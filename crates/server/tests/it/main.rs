@@ -1,0 +1,19 @@
+//! The whole server, driven from outside.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests say what is wrong by failing"
+)]
+
+mod conversation;
+mod kit;
+mod process;
+mod realtime;
+mod rest;
+mod store;
+mod third_party;

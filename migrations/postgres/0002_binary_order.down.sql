@@ -1,0 +1,2 @@
+ALTER TABLE rooms ALTER COLUMN id TYPE TEXT COLLATE "default";
+ALTER TABLE users ALTER COLUMN username_key TYPE TEXT COLLATE "default";
