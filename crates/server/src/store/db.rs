@@ -5,6 +5,7 @@
 //! work on the `Tx`. What it publishes is handed over after the commit, in commit order, or not at all.
 
 use std::{
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -29,7 +30,7 @@ pub(super) const QUEUE: usize = 8 * 1024;
 pub(super) const BATCH: usize = 256;
 
 /// A parameter of a statement.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Param<'a> {
     /// NULL.
     Null,
@@ -37,6 +38,17 @@ pub enum Param<'a> {
     Int(i64),
     /// TEXT.
     Text(&'a str),
+}
+
+/// Shows no text: the driver logs parameters, among them hashes of passwords and what people say.
+impl fmt::Debug for Param<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("Null"),
+            Self::Int(value) => write!(f, "Int({value})"),
+            Self::Text(text) => write!(f, "Text of {} bytes", text.len()),
+        }
+    }
 }
 
 impl From<i64> for Param<'_> {
