@@ -49,6 +49,12 @@ pub trait TokenSource: Send + Sync + 'static {
     fn token(&self, need: Need) -> TokenFuture<'_>;
 }
 
+impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
+    fn token(&self, need: Need) -> TokenFuture<'_> {
+        self.as_ref().token(need)
+    }
+}
+
 /// One token and no other: when it has ended, [`Event::CredentialNeeded`](crate::Event::CredentialNeeded) asks for
 /// [`Client::set_token`](crate::Client::set_token).
 #[derive(Clone)]

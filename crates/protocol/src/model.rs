@@ -95,6 +95,23 @@ word_enum!(
         Offline = "offline",
     }
 );
+word_enum!(
+    /// What a capability token lets its holder ask of another peer.
+    Capability {
+        /// Speak with it.
+        Call = "call",
+        /// Share a screen with it.
+        Screen = "screen",
+        /// Exchange files.
+        ShareFile = "share:file",
+        /// Exchange folders.
+        ShareFolder = "share:folder",
+        /// Watch a terminal.
+        TerminalView = "terminal:view",
+        /// Type in a terminal.
+        TerminalControl = "terminal:control",
+    }
+);
 
 /// An account, as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    MessageId, UserId,
+    MessageId, SessionId, Timestamp, UserId,
     model::{MemberRole, User, Visibility},
 };
 
@@ -41,6 +41,77 @@ pub struct LoginRequest {
     /// Its password.
     #[schema(example = "correct horse battery")]
     pub password: String,
+}
+
+/// `POST /api/auth/refresh`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct RefreshRequest {
+    /// The refresh token of the last answer.
+    #[schema(max_length = 200)]
+    pub refresh_token: String,
+}
+
+/// `PATCH /api/auth/me`: what is absent stays.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct UpdateMeRequest {
+    /// What the person is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 100, example = "Ana")]
+    pub display_name: Option<String>,
+    /// An address for mail; null removes it.
+    #[serde(default, with = "double_option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, min_length = 3, max_length = 254, example = "ana@example.org")]
+    pub email: Option<Option<String>>,
+}
+
+/// Tells an absent field from a null one.
+mod double_option {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<Option<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().and_then(Option::as_ref).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Option<String>>, D::Error> {
+        Option::deserialize(d).map(Some)
+    }
+}
+
+/// `POST /api/auth/password`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct ChangePasswordRequest {
+    /// The password until now.
+    pub current_password: String,
+    /// At least 8 characters, at most 72 bytes.
+    #[schema(min_length = 8, max_length = 72)]
+    pub new_password: String,
+}
+
+/// A login, as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionInfo {
+    /// The login's id.
+    pub id: SessionId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last used, within a few minutes.
+    pub last_seen_at: Timestamp,
+    /// What the client called itself.
+    #[schema(required)]
+    pub user_agent: Option<String>,
+    /// Where it came from.
+    pub ip: String,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+/// `POST /api/auth/ws-ticket`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct Ticket {
+    /// For `/ws?ticket=`; works once.
+    pub ticket: String,
+    /// Seconds until it ends: 30.
+    pub expires_in: u64,
 }
 
 /// What a login gives.

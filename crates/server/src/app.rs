@@ -9,7 +9,7 @@ use crate::{
     config::{Config, Secret},
     ids::Ids,
     keys::Keys,
-    service::{accounts::hashing_queue_length, auth::Callers, presence::Presence},
+    service::{accounts::hashing_queue_length, auth::Callers, limits::Limits, presence::Presence},
     store::Db,
     tasks::Tasks,
 };
@@ -32,6 +32,8 @@ pub struct App {
     pub presence: Presence,
     /// Logins seen lately, so that a request costs no query.
     pub callers: Callers,
+    /// What was tried lately, against guessing.
+    pub limits: Limits,
     /// A permit a core for password hashing: a storm of logins must not take them all from chat.
     pub hashing: Semaphore,
     /// A permit a password job that may wait at all.
@@ -50,6 +52,7 @@ impl App {
             clock,
             presence: Presence::default(),
             callers: Callers::new(),
+            limits: Limits::new(config.login_attempts),
             hashing: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
             hashing_queue: Semaphore::new(hashing_queue_length()),
             config,

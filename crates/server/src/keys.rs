@@ -39,9 +39,22 @@ pub struct Keys {
     algorithm: Algorithm,
     validation: Validation,
     issuer: String,
+    secret: Vec<u8>,
 }
 
 impl Keys {
+    /// Derives 32 bytes from the server's secret for a purpose (HMAC-SHA256).
+    pub fn derive(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
+        use hmac::{Hmac, KeyInit as _, Mac as _};
+        let Ok(mut mac) = Hmac::<sha2::Sha256>::new_from_slice(&self.secret) else { return [0; 32] };
+        mac.update(purpose.as_bytes());
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
     /// Keys of an HMAC secret.
     pub fn new(secret: &Secret, algorithm: JwtAlgorithm, issuer: &str) -> Self {
         let algorithm = match algorithm {
@@ -63,6 +76,7 @@ impl Keys {
             algorithm,
             validation,
             issuer: issuer.to_owned(),
+            secret: bytes.to_vec(),
         }
     }
 

@@ -25,6 +25,8 @@ use crate::{
 
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A wall clock that is off by more than this against time passed has been moved, milliseconds.
+const CLOCK_JUMP_MS: i64 = 2_000;
 /// How often the store's threads are looked after.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -69,12 +71,22 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
     let router = http::router_with(app.clone(), websocket);
     let accepting = app.clone();
     app.tasks.spawn("accept", async move { accept(&accepting, listener, router).await });
-    let watching = app.clone();
+    let (watching, hub_watched) = (app.clone(), hub.clone());
     app.tasks.spawn("watch", async move {
+        let (began, began_ms) = (tokio::time::Instant::now(), watching.clock.now_ms());
+        let drift = |clock: &Clock| {
+            let passed = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+            clock.now_ms().saturating_sub(began_ms).saturating_sub(passed)
+        };
+        let mut known = 0;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(WATCH) => {}
                 () = watching.tasks.hard_stop() => break,
+            }
+            if (drift(&watching.clock) - known).abs() > CLOCK_JUMP_MS {
+                known = drift(&watching.clock);
+                hub_watched.clock_moved();
             }
             if watching.db.failed() {
                 tracing::error!("a thread of the store died; the server stops");

@@ -51,6 +51,8 @@ client_events! {
     "system.hello" => Hello(system::Hello), answered by "system.welcome";
     /// Asks for a sign of life.
     "system.ping" => Ping(system::Empty), answered by "system.pong";
+    /// Renews the connection's credential with a newer access token of the same user, so that it outlives the first.
+    "system.auth" => Auth(system::Auth), answered by "system.ack";
     /// From now on this connection receives the room's events. Joining a public room makes the caller a member.
     /// With `since_seq`, every change after it follows right behind the answer, in order, each exactly once.
     "room.join" => RoomJoin(room::Join), answered by "room.joined";

@@ -63,6 +63,10 @@ server_events! {
     "system.welcome" => Welcome(system::Welcome);
     /// The answer to `system.ping`.
     "system.pong" => Pong(system::Pong);
+    /// Done, nothing to tell.
+    "system.ack" => Ack(system::Ack);
+    /// The credential ends in 60 seconds: send `system.auth` with a newer one.
+    "system.token_expiring" => TokenExpiring(system::TokenExpiring);
     /// An event was refused; `reply_to` bears its id, where it had one.
     "system.error" => Error(system::Error);
     /// The server closes this connection; `action` says what to do then.

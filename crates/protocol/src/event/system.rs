@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    UserId,
+    Timestamp, UserId,
     code::{Action, ErrorCode},
     ids::{PeerId, SessionId},
     model::{IceServer, PeerType, Room},
@@ -78,6 +78,31 @@ pub struct Welcome {
 /// Payload of `system.pong`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pong {}
+
+/// Payload of `system.auth`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Auth {
+    /// An access token.
+    pub token: String,
+}
+
+// A token must not reach a log by way of a debug print.
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Auth")
+    }
+}
+
+/// Payload of `system.ack`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ack {}
+
+/// Payload of `system.token_expiring`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenExpiring {
+    /// When the credential ends, and the connection with it.
+    pub expires_at: Timestamp,
+}
 
 /// Payload of `system.error`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

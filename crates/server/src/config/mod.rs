@@ -7,6 +7,8 @@
 mod cidr;
 mod database;
 mod error;
+mod kept_file;
+mod key_file;
 mod parse;
 mod print;
 mod secret_file;
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 pub use cidr::Cidr;
 pub use database::DatabaseUrl;
 pub use error::ConfigError;
+pub use key_file::{KeyFile, load_or_create_keys};
 pub use print::{clap_args, env_example, readme_table, readme_table_fr};
 pub use secret_file::load_or_create_secret;
 pub use source::{Source, process_env};
@@ -40,11 +43,11 @@ pub struct Config {
     pub host: IpAddr,
     /// The port to listen on; 0 lets the system choose.
     pub port: u16,
-    /// The configured signing secret; see [`load_or_create_secret`].
+    /// The configured signing secret, see [`load_or_create_secret`]; or several, see [`Secret::parts`].
     pub jwt_secret: Option<Secret>,
     /// How tokens are signed.
     pub jwt_algorithm: JwtAlgorithm,
-    /// The private key of an asymmetric algorithm (later release).
+    /// The private keys of an asymmetric algorithm; see [`load_or_create_keys`].
     pub jwt_private_key_file: Option<PathBuf>,
     /// Life of an access token.
     pub access_token_minutes: u32,
@@ -146,6 +149,7 @@ impl Config {
             config.take(variable, found)?;
         }
         config.check_turn(&mut warnings)?;
+        config.check_keys(&mut warnings);
         config.warn_of_later_features(&mut warnings);
         // depends on another variable, hence no default in the table
         if config.cors_origins == CorsOrigins::List(Vec::new()) {
@@ -194,6 +198,15 @@ impl Config {
         }
     }
 
+    fn check_keys(&self, warnings: &mut Vec<String>) {
+        if self.jwt_private_key_file.is_some() && !self.jwt_algorithm.is_asymmetric() {
+            warnings.push(format!(
+                "MESH_JWT_PRIVATE_KEY_FILE has no effect with MESH_JWT_ALGORITHM={}: the secret signs",
+                self.jwt_algorithm.as_str()
+            ));
+        }
+    }
+
     fn warn_of_later_features(&self, warnings: &mut Vec<String>) {
         let mut warn = |set: bool, name: &str, what: &str| {
             if set {
@@ -203,7 +216,6 @@ impl Config {
         warn(self.gotify_url.is_some(), "GOTIFY_URL", "push notifications come");
         warn(self.gotify_token.is_some(), "GOTIFY_TOKEN", "push notifications come");
         warn(self.metrics_addr.is_some(), "MESH_METRICS_ADDR", "metrics come");
-        warn(self.jwt_private_key_file.is_some(), "MESH_JWT_PRIVATE_KEY_FILE", "signing with a private key comes");
     }
 
     /// Refuses what parses but comes with a later release, and must not be ignored in silence. To be called before serving.
@@ -211,10 +223,6 @@ impl Config {
     /// # Errors
     /// The first such value, with what is accepted now.
     pub fn unsupported(&self) -> Result<(), ConfigError> {
-        if self.jwt_algorithm.is_asymmetric() {
-            let message = "comes with a later release; accepted now: HS256, HS384, HS512";
-            return Err(ConfigError::value("MESH_JWT_ALGORITHM", self.jwt_algorithm.as_str(), message));
-        }
         if self.registration == Registration::Invite {
             let message = "comes with a later release; accepted now: open, closed";
             return Err(ConfigError::value("MESH_REGISTRATION", self.registration.as_str(), message));

@@ -133,7 +133,12 @@ pub const TABLE: &[Variable] = &[
     row(
         "MESH_JWT_SECRET",
         "jwt-secret",
-        text("Signs tokens: at least 32 characters", "Signe les jetons : au moins 32 caractères"),
+        text(
+            "Signs tokens, and seals what the database must not show: at least 32 characters; several by comma, each that \
+             long: the first signs and seals, all verify and open",
+            "Signe les jetons et scelle ce que la base ne doit pas montrer : au moins 32 caractères ; plusieurs séparés par \
+             des virgules, chacun de cette longueur : le premier signe et scelle, tous vérifient et ouvrent",
+        ),
         |c, v| parse::jwt_secret(v).map(|x| c.jwt_secret = Some(x)),
     )
     .unset(
@@ -150,19 +155,18 @@ pub const TABLE: &[Variable] = &[
         ),
         |c, v| parse::jwt_algorithm(v).map(|x| c.jwt_algorithm = x),
     )
-    .default("HS256")
-    .later("`EdDSA`, `ES256` and `RS256`", "`EdDSA`, `ES256` et `RS256`"),
+    .default("HS256"),
     row(
         "MESH_JWT_PRIVATE_KEY_FILE",
         "jwt-private-key-file",
         text(
-            "Private key (PEM) of an asymmetric algorithm",
-            "Clé privée (PEM) d'un algorithme asymétrique",
+            "File with the private key (PEM) of an asymmetric algorithm; with several in it the first signs, all verify",
+            "Fichier de la clé privée (PEM) d'un algorithme asymétrique ; s'il en contient plusieurs, la première signe, \
+             toutes vérifient",
         ),
         |c, v| parse::text(v).map(|x| c.jwt_private_key_file = Some(x.into())),
     )
-    .unset("made at the first start like the secret", "créée au premier démarrage comme le secret")
-    .later("signing with a private key", "la signature par clé privée"),
+    .unset("made at the first start like the secret", "créée au premier démarrage comme le secret"),
     row(
         "MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES",
         "jwt-access-token-expire-minutes",

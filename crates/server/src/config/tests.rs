@@ -5,6 +5,7 @@ use std::fs;
 
 use clap::Command;
 
+use super::key_file::key_path;
 use super::secret_file::{load_or_create_at, secret_path};
 use super::*;
 
@@ -340,11 +341,7 @@ fn later_features_are_refused_or_warned_of() {
     let unsupported =
         |name, value| Config::from_pairs(&[(name, value)]).unwrap().unsupported().unwrap_err().to_string();
     for value in ["EdDSA", "ES256", "RS256"] {
-        let line = unsupported("MESH_JWT_ALGORITHM", value);
-        assert_eq!(
-            line,
-            format!("MESH_JWT_ALGORITHM={value}: comes with a later release; accepted now: HS256, HS384, HS512")
-        );
+        assert_eq!(Config::from_pairs(&[("MESH_JWT_ALGORITHM", value)]).unwrap().unsupported(), Ok(()));
     }
     assert!(unsupported("MESH_REGISTRATION", "invite").contains("accepted now: open, closed"));
     assert!(unsupported("MESH_BUS_URL", "nats://bus:4222").starts_with("MESH_BUS_URL=nats://bus:4222: "));
@@ -352,12 +349,29 @@ fn later_features_are_refused_or_warned_of() {
         ("GOTIFY_URL", "https://gotify.example.org/"),
         ("GOTIFY_TOKEN", "token"),
         ("MESH_METRICS_ADDR", "127.0.0.1:9090"),
-        ("MESH_JWT_PRIVATE_KEY_FILE", "key.pem"),
     ];
     let (config, warnings) = load(&[], &set, None).unwrap();
     assert_eq!((config.unsupported(), warnings.len()), (Ok(()), set.len()));
     for (warning, (name, _)) in warnings.iter().zip(set) {
         assert!(warning.starts_with(name) && warning.contains("later release"), "{warning}");
+    }
+}
+
+#[test]
+fn a_key_file_without_its_algorithm_is_warned_of() {
+    let file = ("MESH_JWT_PRIVATE_KEY_FILE", "key.pem");
+    let warned = warnings(&[file]);
+    assert!(warned.len() == 1 && warned[0].contains("no effect with MESH_JWT_ALGORITHM=HS256"), "{warned:?}");
+    assert!(warnings(&[file, ("MESH_JWT_ALGORITHM", "EdDSA")]).is_empty());
+}
+
+#[test]
+fn several_secrets_are_split_where_each_is_long_enough() {
+    let (old, short) = (LONG.to_uppercase(), "hunter2");
+    let parts = |text: &str| Secret::new(text).parts().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(parts(&format!("{LONG}, {old}")), [LONG, old.as_str()]);
+    for one in [LONG.to_owned(), format!(" {LONG} "), format!("{LONG},{short}"), format!("{LONG},")] {
+        assert_eq!(parts(&one), [one.as_str()], "a comma may belong to a secret");
     }
 }
 
@@ -443,6 +457,55 @@ fn a_secret_is_made_once_and_kept_beside_the_database() {
     assert_eq!(secret_path(&DatabaseUrl::SqliteFile("a/mesh".into())), Some("a/mesh.secret".into()));
     assert_eq!(secret_path(&DatabaseUrl::SqliteFile("x.secret".into())), Some("x.secret.jwt".into()));
     assert_eq!(secret_path(&DatabaseUrl::Postgres(String::new())), Some("mesh.secret".into()));
+}
+
+#[test]
+fn keys_are_made_once_and_kept_beside_the_database() {
+    let folder = Folder::new();
+    let url = format!("sqlite:///{}", folder.0.join("mesh.db").display());
+    let pairs = [("DATABASE_URL", url.as_str()), ("MESH_JWT_ALGORITHM", "EdDSA")];
+    let config = Config::from_pairs(&pairs).unwrap();
+    let path = folder.0.join("mesh.eddsa.pem");
+    let first = load_or_create_keys(&config, || Ok("a key\n".to_owned())).unwrap();
+    assert_eq!((first.pem.expose(), first.made, first.warning.as_deref()), ("a key\n", true, None));
+    assert_eq!(first.path.as_deref(), Some(path.as_path()));
+    let again = load_or_create_keys(&config, || panic!("there is one")).unwrap();
+    assert_eq!((again.pem, again.made), (first.pem, false));
+
+    let named = folder.0.join("named.pem").display().to_string();
+    let config = Config::from_pairs(&[pairs[1], ("MESH_JWT_PRIVATE_KEY_FILE", &named)]).unwrap();
+    assert!(load_or_create_keys(&config, || Ok("another".to_owned())).unwrap().made);
+    assert_eq!(fs::read_to_string(&named).unwrap(), "another");
+    let memory = Config::from_pairs(&[pairs[1], ("DATABASE_URL", "sqlite://")]).unwrap();
+    assert_eq!(load_or_create_keys(&memory, || Ok("x".to_owned())).unwrap().path, None);
+    assert_eq!(key_path(&DatabaseUrl::Postgres(String::new()), JwtAlgorithm::Rs256), Some("mesh.rs256.pem".into()));
+
+    let nowhere = [pairs[1], ("MESH_JWT_PRIVATE_KEY_FILE", "/no/such/folder/key.pem")];
+    let config = Config::from_pairs(&nowhere).unwrap();
+    let line = load_or_create_keys(&config, || Ok(String::new())).unwrap_err().to_string();
+    assert!(line.starts_with("MESH_JWT_PRIVATE_KEY_FILE: ") && line.contains("cannot be made"), "{line}");
+    let line = load_or_create_keys(&memory, || Err("no luck".to_owned())).unwrap_err().to_string();
+    assert_eq!(line, "MESH_JWT_PRIVATE_KEY_FILE: no luck");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_key_file_is_private_and_a_loose_mode_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let url = format!("sqlite:///{}", folder.0.join("mesh.db").display());
+    let config = Config::from_pairs(&[("DATABASE_URL", &url), ("MESH_JWT_ALGORITHM", "ES256")]).unwrap();
+    let path = load_or_create_keys(&config, || Ok("a key".to_owned())).unwrap().path.unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let named = path.display().to_string();
+    let mounted =
+        Config::from_pairs(&[("MESH_JWT_PRIVATE_KEY_FILE", &named), ("MESH_JWT_ALGORITHM", "ES256")]).unwrap();
+    let warning = |config: &Config| load_or_create_keys(config, || panic!("there is one")).unwrap().warning;
+    assert!(warning(&config).unwrap().contains("mode 0640"));
+    assert_eq!(warning(&mounted), None, "containers mount secrets so");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+    assert!(warning(&mounted).is_some());
 }
 
 #[cfg(unix)]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::parse::MIN_JWT_SECRET;
+
 /// A text that must not be shown: `Debug` prints `***`, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -17,6 +19,15 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The signing secrets in it, newest first: several by comma where each is long enough to be one, else the whole text,
+    /// which may well hold a comma.
+    #[must_use]
+    pub fn parts(&self) -> Vec<&str> {
+        let parts: Vec<&str> = self.0.split(',').map(str::trim).collect();
+        let several = parts.len() > 1 && parts.iter().all(|part| part.chars().count() >= MIN_JWT_SECRET);
+        if several { parts } else { vec![&self.0] }
     }
 }
 
@@ -35,11 +46,11 @@ pub enum JwtAlgorithm {
     Hs384,
     /// HMAC with SHA-512.
     Hs512,
-    /// Ed25519 (later release).
+    /// Ed25519.
     EdDsa,
-    /// ECDSA on P-256 (later release).
+    /// ECDSA on P-256.
     Es256,
-    /// RSA PKCS#1 v1.5 with SHA-256 (later release).
+    /// RSA PKCS#1 v1.5 with SHA-256.
     Rs256,
 }
 

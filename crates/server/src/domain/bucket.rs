@@ -52,6 +52,12 @@ impl Bucket {
             Some(lacking) => Err(lacking.div_ceil(u64::from(self.rate))),
         }
     }
+
+    /// Gives `n` tokens back, which were taken for something that does not count after all.
+    pub fn give_back(&mut self, n: u32) {
+        let full = u64::from(self.burst) * PER_TOKEN;
+        self.level = self.level.saturating_add(u64::from(n.min(self.burst)) * PER_TOKEN).min(full);
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a committed transaction tells the world.
 
 use mesh_protocol::{
-    PeerId, RoomId, UserId,
+    PeerId, RoomId, SessionId, UserId,
     model::{Member, Message, Room},
 };
 
@@ -37,6 +37,17 @@ pub enum UserEvent {
     RoomAdded(Box<Room>),
 }
 
+/// Why logins end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The person logged out, ended the login from another one, or changed the password.
+    LoggedOut,
+    /// A refresh token was used that had been replaced: somebody has a copy.
+    TokenReused,
+    /// An administrator shut the account.
+    Disabled,
+}
+
 /// What a committed transaction tells the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
@@ -66,6 +77,15 @@ pub enum Happening {
         room: RoomId,
         /// What it is.
         event: RoomEvent,
+    },
+    /// Logins ended: their tokens and connections with them.
+    Ended {
+        /// Whose.
+        user: UserId,
+        /// Which logins.
+        sessions: Vec<SessionId>,
+        /// Why.
+        why: Ending,
     },
     /// Something for one person.
     User {

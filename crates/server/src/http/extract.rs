@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt as _;
-use mesh_protocol::{RoomId, event::read_json, limits::MAX_BODY_BYTES, rest::LoginRequest};
+use mesh_protocol::{RoomId, SessionId, event::read_json, limits::MAX_BODY_BYTES, rest::LoginRequest};
 use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
 use utoipa::{
     IntoParams, ToSchema,
@@ -90,32 +90,52 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Cidr]) -> IpAddr
     address
 }
 
-/// The room in the path. What is no UUID names nothing, and is answered like any absent room.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RoomPath(pub(super) RoomId);
-
-impl<S: Send + Sync> FromRequestParts<S> for RoomPath {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Error::room_not_found())?;
-        let id = params.iter().find(|(name, _)| *name == "id");
-        Ok(Self(id.map_or(RoomId::NOTHING, |(_, text)| RoomId::parse(text))))
-    }
+/// An id in a path. What is no UUID names nothing, and is answered like anything absent.
+async fn id_in_path<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Option<String> {
+    let params = RawPathParams::from_request_parts(parts, state).await.ok()?;
+    params.iter().find(|(param, _)| *param == name).map(|(_, text)| text.to_owned())
 }
 
-impl IntoParams for RoomPath {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let schema = Object::builder().schema_type(Type::String).format(Some(SchemaFormat::Custom("uuid".to_owned())));
-        let id = Parameter::builder()
-            .name("id")
-            .parameter_in(ParameterIn::Path)
-            .required(Required::True)
-            .description(Some("The room's id."))
-            .schema(Some(schema));
-        vec![id.build()]
-    }
+macro_rules! id_path {
+    ($(#[$doc:meta])* $path:ident($id:ident), $description:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub(super) struct $path(pub(super) $id);
+
+        impl<S: Send + Sync> FromRequestParts<S> for $path {
+            type Rejection = Error;
+
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+                Ok(Self(id_in_path(parts, state, "id").await.map_or($id::NOTHING, |text| $id::parse(&text))))
+            }
+        }
+
+        impl IntoParams for $path {
+            fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+                let format = Some(SchemaFormat::Custom("uuid".to_owned()));
+                let schema = Object::builder().schema_type(Type::String).format(format);
+                let id = Parameter::builder()
+                    .name("id")
+                    .parameter_in(ParameterIn::Path)
+                    .required(Required::True)
+                    .description(Some($description))
+                    .schema(Some(schema));
+                vec![id.build()]
+            }
+        }
+    };
 }
+
+id_path!(
+    /// The room in the path.
+    RoomPath(RoomId),
+    "The room's id."
+);
+id_path!(
+    /// The login in the path.
+    SessionPath(SessionId),
+    "The login's id."
+);
 
 /// A JSON body, in a request or an answer.
 #[derive(Clone, Copy, Debug)]

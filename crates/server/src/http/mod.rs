@@ -14,6 +14,7 @@ mod query;
 mod rooms;
 mod router;
 mod server;
+mod sessions;
 mod shell;
 #[cfg(test)]
 mod testing;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Extension, Router, response::Redirect, routing::get};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{auth, docs, members, messages, openapi, problem, rooms, server, shell};
+use super::{auth, docs, members, messages, openapi, problem, rooms, server, sessions, shell};
 use crate::app::App;
 
 /// Every documented route.
@@ -13,7 +13,13 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(auth::register))
         .routes(routes!(auth::login))
-        .routes(routes!(auth::get_me))
+        .routes(routes!(auth::get_me, sessions::update_me))
+        .routes(routes!(sessions::refresh))
+        .routes(routes!(sessions::logout))
+        .routes(routes!(sessions::change_password))
+        .routes(routes!(sessions::list_sessions))
+        .routes(routes!(sessions::delete_session))
+        .routes(routes!(sessions::ws_ticket))
         .routes(routes!(rooms::create_room, rooms::list_rooms))
         .routes(routes!(rooms::get_room))
         .routes(routes!(members::list_members, members::add_member))

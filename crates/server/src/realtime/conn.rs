@@ -3,8 +3,8 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -12,7 +12,10 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use mesh_protocol::{CloseCode, PeerId, RoomId};
 
-use crate::domain::outqueue::{Class, OutQueue, Push};
+use crate::{
+    domain::outqueue::{Class, OutQueue, Push},
+    service::auth::Caller,
+};
 
 /// Sends of one connection that may wait for the store at once.
 pub const MAX_IN_FLIGHT: u32 = 512;
@@ -49,6 +52,10 @@ pub struct Conn {
     pub number: u64,
     /// Where it comes from.
     pub addr: SocketAddr,
+    /// The credential that it stands on; a renewal replaces it.
+    caller: Mutex<Arc<Caller>>,
+    /// Its times are to be judged anew: the credential was renewed, or the clock moved.
+    pub(super) retimed: AtomicBool,
     peer: OnceLock<PeerId>,
     outbox: Mutex<Outbox>,
     pub(super) waker: AtomicWaker,
@@ -58,10 +65,12 @@ pub struct Conn {
 
 impl Conn {
     /// A connection that has not said hello.
-    pub fn new(number: u64, addr: SocketAddr) -> Self {
+    pub fn new(number: u64, addr: SocketAddr, caller: Caller) -> Self {
         Self {
             number,
             addr,
+            caller: Mutex::new(Arc::new(caller)),
+            retimed: AtomicBool::new(false),
             peer: OnceLock::new(),
             outbox: Mutex::new(Outbox { queue: OutQueue::default(), close: None }),
             waker: AtomicWaker::new(),
@@ -73,6 +82,23 @@ impl Conn {
     /// Its peer id, once it said hello.
     pub fn peer(&self) -> Option<&PeerId> {
         self.peer.get()
+    }
+
+    /// Who is behind it.
+    pub fn caller(&self) -> Arc<Caller> {
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a newer credential of the same user in the place of the one until now.
+    pub(super) fn renew(&self, caller: Caller) {
+        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(caller);
+        self.judge_times_anew();
+    }
+
+    /// Makes the connection look at the clock.
+    pub(super) fn judge_times_anew(&self) {
+        self.retimed.store(true, Ordering::Release);
+        self.waker.wake();
     }
 
     pub(super) fn name(&self, peer: PeerId) {

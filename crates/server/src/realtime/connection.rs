@@ -5,15 +5,15 @@ use std::{
     future::Future,
     io::IoSlice,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use mesh_protocol::{
-    CloseCode,
-    event::system::Goodbye,
+    CloseCode, Timestamp,
+    event::system::{Goodbye, TokenExpiring},
     limits::{EVENTS_BURST_FACTOR, HEARTBEAT_SECONDS, HELLO_SECONDS, MAX_FRAME_BYTES},
 };
 use tokio::{
@@ -28,10 +28,7 @@ use super::{
     frame::{self, Decoder, Incoming},
     hub::Hub,
 };
-use crate::{
-    domain::{bucket::Bucket, outqueue::Class},
-    service::auth::Caller,
-};
+use crate::domain::{bucket::Bucket, outqueue::Class};
 
 /// How long parting words may take to leave, and the other side to part.
 const PARTING: Duration = Duration::from_secs(3);
@@ -42,6 +39,8 @@ const SLICES: usize = 64;
 const TURNS: usize = 16;
 /// Connections that a restarted server is asked to take back in a second.
 const RETURNS_PER_SECOND: u64 = 1_000;
+/// How long before its end a credential's holder is warned, milliseconds.
+const WARNING_MS: i64 = 60_000;
 const READ_BUFFER: usize = 64 * 1024;
 
 thread_local! {
@@ -71,7 +70,6 @@ pub(super) struct Connection {
     io: TcpStream,
     pub(super) conn: Arc<Conn>,
     pub(super) hub: Arc<Hub>,
-    pub(super) caller: Arc<Caller>,
     decoder: Decoder,
     /// Bytes that were read but not acted on yet.
     backlog: Vec<u8>,
@@ -86,42 +84,44 @@ pub(super) struct Connection {
     timer: Pin<Box<Sleep>>,
     heard_at: Instant,
     next_ping: Instant,
-    /// When the credential ends, or the parting.
+    /// When the parting is over.
     ends_at: Instant,
+    /// The client has heard that its credential ends.
+    warned: bool,
     opened_at: Instant,
 }
 
 impl Drop for Connection {
     // Bound to the value's lifetime, so that no way out forgets it.
     fn drop(&mut self) {
-        self.hub.app().presence.disconnect(self.caller.user_id, self.conn.number);
-        self.hub.unregister(&self.conn, self.caller.user_id);
+        let user = self.conn.caller().user_id;
+        self.hub.app().presence.disconnect(user, self.conn.number);
+        self.hub.unregister(&self.conn, user);
     }
 }
 
 /// Serves a connection to its end. `early` is what came behind the upgrade request.
-pub(super) async fn serve(io: TcpStream, early: Bytes, hub: Arc<Hub>, conn: Arc<Conn>, caller: Arc<Caller>) {
+pub(super) async fn serve(io: TcpStream, early: Bytes, hub: Arc<Hub>, conn: Arc<Conn>) {
     let now = Instant::now();
     let app = hub.app().clone();
-    let seconds = caller.expires_at.saturating_sub(app.clock.now_ms() / 1000);
-    let ends_at = now + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(10 * 365 * 86_400));
     let rate = app.config.events_per_second;
     let mut connection = Connection {
         io,
         bucket: Bucket::new(rate, rate.saturating_mul(EVENTS_BURST_FACTOR), dispatch::now_ms(&app)),
         conn,
         hub,
-        caller,
         decoder: Decoder::new(MAX_FRAME_BYTES),
         backlog: early.into(),
         command: None,
         malformed: 0,
         flooding: 0,
         phase: Phase::Open,
-        timer: Box::pin(tokio::time::sleep_until(now + Duration::from_secs(HELLO_SECONDS))),
+        // The first turn looks at every time.
+        timer: Box::pin(tokio::time::sleep_until(now)),
         heard_at: now,
         next_ping: now + HEARTBEAT,
-        ends_at,
+        ends_at: now,
+        warned: false,
         opened_at: now,
     };
     tokio::select! {
@@ -180,7 +180,11 @@ impl Connection {
                 Turn::Worked => worked = true,
                 Turn::End => return Poll::Ready(()),
             }
-            if self.timer.as_mut().poll(cx).is_ready() {
+            let retimed = self.conn.retimed.swap(false, Ordering::AcqRel);
+            if retimed {
+                self.warned = false;
+            }
+            if self.timer.as_mut().poll(cx).is_ready() || retimed {
                 if self.tick() {
                     return Poll::Ready(());
                 }
@@ -342,9 +346,20 @@ impl Connection {
             self.conn.close(Close::new(CloseCode::Timeout, "no_hello"));
             return false;
         }
-        if now >= self.ends_at {
+        // By the wall clock, which the credential was made by.
+        let caller = self.conn.caller();
+        let left = caller.expires_at.saturating_mul(1_000).saturating_sub(self.hub.app().clock.now_ms());
+        if left <= 0 {
             self.conn.close(Close::new(CloseCode::Credential, "token_expired"));
             return false;
+        }
+        if left <= WARNING_MS && !self.warned {
+            if let Some(peer) = self.conn.peer() {
+                let expires_at = Timestamp::from_millis(caller.expires_at.saturating_mul(1_000));
+                let warning = self.hub.encoder.event(&TokenExpiring { expires_at }, peer.as_str(), None);
+                self.conn.push(Class::Reply, warning);
+                self.warned = true;
+            }
         }
         if now >= self.next_ping {
             if now.duration_since(self.heard_at) >= 2 * HEARTBEAT {
@@ -354,7 +369,10 @@ impl Connection {
             self.conn.push(Class::Reply, frame::ping_frame(b""));
             self.next_ping = now + HEARTBEAT;
         }
-        let mut next = self.next_ping.min(self.ends_at);
+        let look_again =
+            if self.warned || self.conn.peer().is_none() { left } else { left.saturating_sub(WARNING_MS).max(1) };
+        let look_again = Duration::from_millis(u64::try_from(look_again).unwrap_or(0));
+        let mut next = self.next_ping.min(now + look_again.min(HEARTBEAT));
         if self.conn.peer().is_none() {
             next = next.min(hello_by);
         }

@@ -11,7 +11,7 @@ use mesh_protocol::{
         ClientEvent, EventError,
         chat::MessageSend,
         room::{Leave, Left},
-        system::{Error as Refusal, Hello, Limits, Pong, Welcome, WelcomeUser},
+        system::{Ack, Auth, Error as Refusal, Hello, Limits, Pong, Welcome, WelcomeUser},
     },
     limits::{HEARTBEAT_SECONDS, MAX_FRAME_BYTES, MAX_MALFORMED, WELCOME_ROOMS},
     model::{MemberPeer, PeerStatus},
@@ -28,8 +28,12 @@ use super::{
 use crate::{
     app::App,
     domain::{happening::Origin, outqueue::Class},
-    error::Result,
-    service::{accounts, auth::Caller, chat, ice, info, rooms},
+    error::{Error, Result},
+    service::{
+        accounts,
+        auth::{self, Caller},
+        chat, ice, info, rooms,
+    },
 };
 
 /// Events refused for their rate in a row that end a connection with 4429.
@@ -157,7 +161,7 @@ fn check(c: &Connection, envelope: &Envelope<'_>) -> Result<(), Refusal> {
 }
 
 fn act(c: &mut Connection, event: ClientEvent, from: Option<&str>, answer: Answer) -> Option<Command> {
-    let caller = c.caller.clone();
+    let caller = c.conn.caller();
     match event {
         ClientEvent::Hello(hello) => {
             if c.conn.peer().is_some() {
@@ -180,6 +184,10 @@ fn act(c: &mut Connection, event: ClientEvent, from: Option<&str>, answer: Answe
             answer.send(answer.hub.encoder.event(&Pong {}, answer.peer(), answer.id.as_deref()));
             None
         }
+        ClientEvent::Auth(Auth { token }) => Some(Box::pin(async move {
+            let outcome = renew(&answer, &caller, &token).await;
+            answer.outcome(outcome);
+        })),
         ClientEvent::RoomJoin(ask) => Some(Box::pin(async move {
             let outcome = join::join(&answer.hub, &answer.conn, &caller, &ask, answer.id.as_deref()).await;
             answer.outcome(outcome);
@@ -194,6 +202,17 @@ fn act(c: &mut Connection, event: ClientEvent, from: Option<&str>, answer: Answe
             None
         }
     }
+}
+
+/// Puts a newer credential in the place of the one until now.
+async fn renew(answer: &Answer, caller: &Caller, token: &str) -> Result<()> {
+    let renewed = auth::authenticate(answer.hub.app(), token).await?;
+    if renewed.user_id != caller.user_id {
+        return Err(Error::forbidden("token: a connection stays with its user"));
+    }
+    answer.conn.renew(renewed);
+    answer.send(answer.hub.encoder.event(&Ack {}, answer.peer(), answer.id.as_deref()));
+    Ok(())
 }
 
 /// Gives a send to the store. Its answer is the room's event, so that it stands in the room's order.
@@ -225,13 +244,15 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
     for (field, text) in [("version", Some(&hello.version)), ("device_name", hello.device_name.as_ref())] {
         if text.is_some_and(|text| too_long(text)) {
             let message = format!("must have at most {MAX_LABEL_CHARS} characters");
-            return Err(crate::error::Error::invalid_field(field, "too_long", message));
+            return Err(Error::invalid_field(field, "too_long", message));
         }
     }
     let (hub, conn) = (&answer.hub, &answer.conn);
     let app = hub.app();
     let user = accounts::me(app, caller).await?;
     let peer_id = hub.register(conn, caller.user_id, proposed);
+    // It can be warned of its credential's end from now on.
+    conn.judge_times_anew();
     let peer = MemberPeer {
         peer_id: peer_id.clone(),
         peer_type: hello.peer_type,
@@ -239,6 +260,11 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
         status: PeerStatus::Online,
     };
     app.presence.connect(caller.user_id, conn.number, peer);
+    // A login that ended before the connection had a name was told to nobody: it is judged once more.
+    if let Err(e) = auth::still_valid(app, caller).await {
+        conn.close(Close::new(CloseCode::Credential, e.code));
+        return Ok(());
+    }
     let (rooms, rooms_complete) = match rooms::welcome(app, caller.user_id, WELCOME_ROOMS).await {
         Ok(rooms) => rooms,
         Err(e) => {

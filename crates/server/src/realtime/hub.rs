@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use mesh_protocol::{CloseCode, PeerId, RoomId, UserId, event::chat::MessageCreated};
+use mesh_protocol::{CloseCode, PeerId, RoomId, SessionId, UserId, event::chat::MessageCreated};
 use tokio::sync::mpsc;
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     app::App,
     domain::{
-        happening::{Happening, Origin},
+        happening::{Ending, Happening, Origin},
         outqueue::Class,
         recovery::CatchUp,
     },
@@ -217,6 +217,7 @@ impl Hub {
                         locked(&topic).tell(Class::Ordered, &frame);
                     }
                 }
+                Happening::Ended { user, sessions, why } => self.end(user, &sessions, why),
                 Happening::User { user, event } => {
                     let conns = locked(&self.people).by_user.get(&user).cloned().unwrap_or_default();
                     for conn in conns {
@@ -225,6 +226,30 @@ impl Hub {
                     }
                 }
             }
+        }
+    }
+
+    /// Logins have ended: what is believed of them is forgotten, and their connections are closed.
+    fn end(&self, user: UserId, sessions: &[SessionId], why: Ending) {
+        let close = match why {
+            Ending::LoggedOut => Close::new(CloseCode::Credential, "session_ended"),
+            Ending::TokenReused => Close::new(CloseCode::Credential, "token_reused"),
+            Ending::Disabled => Close::new(CloseCode::Banned, "account_disabled"),
+        };
+        for session in sessions {
+            self.app.callers.forget(*session);
+        }
+        let conns = locked(&self.people).by_user.get(&user).cloned().unwrap_or_default();
+        for conn in conns.iter().filter(|conn| sessions.contains(&conn.caller().session_id)) {
+            conn.close(close);
+        }
+    }
+
+    /// The wall clock has jumped: every connection judges its times anew.
+    pub fn clock_moved(&self) {
+        let conns: Vec<_> = locked(&self.people).by_peer.values().map(|held| held.conn.clone()).collect();
+        for conn in conns {
+            conn.judge_times_anew();
         }
     }
 

@@ -29,9 +29,10 @@ use crate::{
 };
 
 /// The credential in the URL, for browsers, which cannot set a header here.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub struct Credential {
     token: Option<String>,
+    ticket: Option<String>,
 }
 
 fn has_token(headers: &HeaderMap, name: axum::http::HeaderName, wanted: &str) -> bool {
@@ -82,14 +83,18 @@ pub async fn upgrade(
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
     });
-    let token = query.ok().and_then(|Query(c)| c.token).filter(|t| !t.is_empty()).or(in_header);
-    let caller = match token {
+    let in_url = query.map(|Query(credential)| credential).unwrap_or_default();
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let judged = match (given(in_url.ticket), given(in_url.token).or(in_header)) {
+        (Some(ticket), _) => Some(auth::authenticate_ticket(hub.app(), &ticket).await),
+        (None, Some(token)) => Some(auth::authenticate(hub.app(), &token).await),
+        (None, None) => None,
+    };
+    let caller = match judged {
         None => Err("token_missing"),
-        Some(token) => match auth::authenticate(hub.app(), &token).await {
-            Ok(caller) => Ok(caller),
-            Err(e) if e.kind == Kind::Unauthorized => Err(e.code),
-            Err(e) => return Err(e),
-        },
+        Some(Ok(caller)) => Ok(caller),
+        Some(Err(e)) if e.kind == Kind::Unauthorized => Err(e.code),
+        Some(Err(e)) => return Err(e),
     };
     let pending = hyper::upgrade::on(&mut request);
     let tasks = hub.app().tasks.clone();
@@ -123,9 +128,9 @@ async fn serve(
     match caller {
         Err(reason) => connection::refuse(io, Close::new(CloseCode::Credential, reason)).await,
         Ok(caller) => {
-            let conn = Arc::new(Conn::new(hub.next_number(), addr));
+            let conn = Arc::new(Conn::new(hub.next_number(), addr, caller));
             // Boxed: what a connection needs lives as long as it; the handshake's part does not.
-            Box::pin(connection::serve(io, early, hub, conn, Arc::new(caller))).await;
+            Box::pin(connection::serve(io, early, hub, conn)).await;
         }
     }
 }

@@ -1,22 +1,25 @@
 //! Accounts and logins.
 
-use std::{fmt::Write as _, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use mesh_protocol::{
-    SessionId, UserId,
+    UserId,
     model::{User, UserRole},
-    rest::{LoginRequest, RegisterRequest, TokenResponse},
+    rest::{ChangePasswordRequest, LoginRequest, RegisterRequest, TokenResponse, UpdateMeRequest},
     text::{DisplayName, Email, Username, check_password},
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     app::App,
     config::Registration,
+    domain::happening::Ending,
     error::{Error, Fields, Kind, Result},
-    service::auth::Caller,
-    store::{self, Tx, sessions::NewSession},
+    service::{
+        auth::Caller,
+        limits,
+        sessions::{self, Login},
+    },
+    store,
 };
 
 /// Password jobs that may wait for a permit, a core: beyond it callers are told to try again.
@@ -31,69 +34,14 @@ pub struct ClientInfo {
     pub user_agent: Option<String>,
 }
 
-/// A new login, not stored yet.
-struct Login {
-    session: SessionId,
-    refresh_token: String,
-    refresh_hash: String,
-    user_agent: Option<String>,
-    ip: String,
-    now: i64,
-    expires_at: i64,
-}
-
-impl Login {
-    fn new(app: &App, client: ClientInfo) -> Self {
-        let refresh_token = BASE64_URL_SAFE_NO_PAD.encode(app.ids.random::<32>());
-        let now = app.clock.now_ms();
-        Self {
-            session: SessionId::new(app.ids.uuid()),
-            refresh_hash: hash_token(&refresh_token),
-            refresh_token,
-            user_agent: client.user_agent.map(|text| text.chars().take(200).collect()),
-            ip: client.ip.to_string(),
-            now,
-            expires_at: now + i64::from(app.config.refresh_token_days) * 86_400_000,
-        }
-    }
-
-    fn store(&self, tx: &mut Tx<'_>, user: UserId) -> Result<()> {
-        let new = NewSession {
-            id: self.session,
-            user,
-            refresh_hash: &self.refresh_hash,
-            user_agent: self.user_agent.as_deref(),
-            ip: &self.ip,
-            now: self.now,
-            expires_at: self.expires_at,
-        };
-        store::sessions::insert(tx, &new)
-    }
-
-    fn answer(&self, app: &App, user: User) -> Result<TokenResponse> {
-        let seconds = i64::from(app.config.access_token_minutes) * 60;
-        Ok(TokenResponse {
-            access_token: app.keys.access_token(&app.ids, user.id, self.session, self.now / 1000, seconds)?,
-            token_type: "bearer".to_owned(),
-            expires_in: u64::try_from(seconds).unwrap_or(0),
-            refresh_token: self.refresh_token.clone(),
-            user,
-        })
-    }
-}
-
-/// The form in which a token of full randomness is stored: SHA-256, hexadecimal.
-fn hash_token(token: &str) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(token.as_bytes()) {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
-}
-
 /// What an unknown user's password is compared with: a hash of nothing, which costs the same time as any.
 fn decoy(cost: u32) -> String {
     format!("$2b${cost:02}${}", ".".repeat(53))
+}
+
+/// The cost with which a hash was made (`$2b$12$…`).
+fn cost_of(hash: &str) -> Option<u32> {
+    hash.split('$').nth(2)?.parse().ok()
 }
 
 /// Does bcrypt's work off the async threads, as many at a time as there are cores.
@@ -131,6 +79,7 @@ pub async fn register(app: &Arc<App>, request: RegisterRequest, client: ClientIn
     if !open && app.db.read(store::users::any).await? {
         return Err(closed());
     }
+    limits::begin_registration(app, client.ip)?;
     let cost = app.config.bcrypt_cost;
     let password = request.password;
     let hash = hashing(app, move || bcrypt::hash(password, cost)).await?.map_err(Error::internal)?;
@@ -171,6 +120,7 @@ pub async fn register(app: &Arc<App>, request: RegisterRequest, client: ClientIn
 /// 401 `invalid_credentials`: the same answer in the same time for an unknown user and a wrong password.
 pub async fn login(app: &Arc<App>, request: LoginRequest, client: ClientInfo) -> Result<TokenResponse> {
     let wrong = || Error::new(Kind::Unauthorized, "invalid_credentials", "the user name or the password is wrong");
+    let attempt = limits::begin_login(app, &request.username, client.ip)?;
     // No account has such a name; the comparison below is made all the same.
     let name = Username::parse(&request.username).map(Username::into_string).unwrap_or_default();
     let account = app.db.read(move |tx| store::users::by_name(tx, &name)).await?;
@@ -178,12 +128,28 @@ pub async fn login(app: &Arc<App>, request: LoginRequest, client: ClientInfo) ->
     let password = request.password;
     // Beyond 72 bytes bcrypt would compare a prefix: such a password is nobody's.
     let fits = password.len() <= 72;
-    let matches = hashing(app, move || bcrypt::verify(password, &hash)).await?.unwrap_or(false);
-    let Some(account) = account.filter(|a| matches && fits && !a.disabled) else { return Err(wrong()) };
+    let cost = app.config.bcrypt_cost;
+    let (matches, anew) = hashing(app, move || {
+        let matches = fits && bcrypt::verify(&password, &hash).unwrap_or(false);
+        // The administrator wants another cost than this hash was made with.
+        let anew = (matches && cost_of(&hash) != Some(cost)).then(|| bcrypt::hash(&password, cost).ok()).flatten();
+        (matches, anew)
+    })
+    .await?;
+    let Some(account) = account.filter(|a| matches && !a.disabled) else { return Err(wrong()) };
+    attempt.succeeded();
     let login = Arc::new(Login::new(app, client));
     let user = account.user.id;
     let stored = login.clone();
-    app.db.write(user.uuid().as_u128(), move |tx| stored.store(tx, user)).await?;
+    let checked = account.password_hash;
+    app.db
+        .write(user.uuid().as_u128(), move |tx| {
+            if let Some(anew) = &anew {
+                store::users::set_password(tx, user, anew, &checked)?;
+            }
+            stored.store(tx, user)
+        })
+        .await?;
     login.answer(app, account.user)
 }
 
@@ -194,9 +160,81 @@ pub async fn login(app: &Arc<App>, request: LoginRequest, client: ClientInfo) ->
 pub async fn me(app: &App, caller: &Caller) -> Result<User> {
     let id = caller.user_id;
     let account = app.db.read(move |tx| store::users::by_id(tx, id)).await?;
-    account
-        .map(|a| a.user)
-        .ok_or_else(|| Error::new(Kind::Unauthorized, "token_invalid", "the account behind this token is gone"))
+    account.map(|a| a.user).ok_or_else(gone)
+}
+
+/// Changes what the caller is called, and their address; what is absent stays.
+///
+/// # Errors
+/// 422 with every field that is not allowed.
+pub async fn update_me(app: &App, caller: &Caller, request: UpdateMeRequest) -> Result<User> {
+    let mut fields = Fields::default();
+    let display_name = fields.take_opt("display_name", request.display_name.as_deref().map(DisplayName::parse));
+    let email = match &request.email {
+        None => None,
+        Some(None) => Some(None),
+        Some(Some(text)) => fields.take("email", Email::parse(text)).map(Some),
+    };
+    fields.check()?;
+    let id = caller.user_id;
+    app.db
+        .write(id.uuid().as_u128(), move |tx| {
+            let mut user = store::users::by_id(tx, id)?.ok_or_else(gone)?.user;
+            if let Some(name) = &display_name {
+                name.as_str().clone_into(&mut user.display_name);
+            }
+            if let Some(email) = &email {
+                user.email = email.as_ref().map(|e| e.as_str().to_owned());
+            }
+            store::users::update_profile(tx, id, &user.display_name, user.email.as_deref())?;
+            Ok(user)
+        })
+        .await
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Unauthorized, "token_invalid", "the account behind this token is gone")
+}
+
+/// Changes the caller's password and ends all their other logins.
+///
+/// # Errors
+/// 403 `invalid_credentials` where the current password is wrong; 422 for a new one that is not allowed.
+pub async fn change_password(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: ChangePasswordRequest,
+    client: ClientInfo,
+) -> Result<()> {
+    let mut fields = Fields::default();
+    fields.take("new_password", check_password(&request.new_password));
+    fields.check()?;
+    // Whoever holds a token alone must not find the password by trying.
+    let attempt = limits::begin_login(app, &caller.username, client.ip)?;
+    let id = caller.user_id;
+    let account = app.db.read(move |tx| store::users::by_id(tx, id)).await?.ok_or_else(gone)?;
+    let (current, checked) = (request.current_password, account.password_hash.clone());
+    let fits = current.len() <= 72;
+    let matches = hashing(app, move || bcrypt::verify(current, &checked)).await?.unwrap_or(false);
+    if !(matches && fits) {
+        return Err(Error::new(Kind::Forbidden, "invalid_credentials", "the current password is wrong"));
+    }
+    attempt.succeeded();
+    let (cost, new) = (app.config.bcrypt_cost, request.new_password);
+    let hash = hashing(app, move || bcrypt::hash(new, cost)).await?.map_err(Error::internal)?;
+    let (keep, now) = (caller.session_id, app.clock.now_ms());
+    let ended = app
+        .db
+        .write(id.uuid().as_u128(), move |tx| {
+            if !store::users::set_password(tx, id, &hash, &account.password_hash)? {
+                let message = "the password was changed from elsewhere in the meantime";
+                return Err(Error::new(Kind::Conflict, "conflict", message));
+            }
+            sessions::end_others(tx, id, Some(keep), now, Ending::LoggedOut)
+        })
+        .await?;
+    ended.into_iter().for_each(|session| app.callers.forget(session));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Who calls.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use mesh_protocol::{SessionId, UserId, model::UserRole};
 use quick_cache::sync::Cache;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     app::App,
@@ -27,10 +28,12 @@ pub struct Caller {
 }
 
 /// How long a login's state is believed without asking the store, milliseconds. Revocations within this process
-/// forget it at once; this is the backstop for those that another one made.
-const BELIEVED_MS: i64 = 1_000;
+/// forget it at once; this is the backstop for those that another one made, which must be prompt within a second.
+const BELIEVED_MS: i64 = 900;
 /// Logins remembered at most.
 const REMEMBERED: usize = 20_000;
+/// A login's last use is written down when the last note of it is older, milliseconds.
+const TOUCH_MS: i64 = 5 * 60_000;
 
 struct Seen {
     user: UserId,
@@ -49,6 +52,11 @@ impl Callers {
     pub fn new() -> Self {
         Self { seen: Cache::new(REMEMBERED) }
     }
+
+    /// What was believed of a login is asked again.
+    pub fn forget(&self, session: SessionId) {
+        self.seen.remove(&session);
+    }
 }
 
 impl Default for Callers {
@@ -62,31 +70,69 @@ impl Default for Callers {
 /// # Errors
 /// 401 `token_expired` or `token_invalid`.
 pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
+    let claims = app.keys.verify_access(token, app.clock.now_ms() / 1000)?;
+    let caller = by_session(app, claims.sid, claims.exp).await?;
+    if caller.user_id != claims.sub {
+        return Err(ended());
+    }
+    Ok(caller)
+}
+
+/// Takes a WebSocket ticket, which works once.
+///
+/// # Errors
+/// 401 `token_invalid`.
+pub async fn authenticate_ticket(app: &App, ticket: &str) -> Result<Caller> {
+    let hash = hash_token(ticket);
+    let now = app.clock.now_ms();
+    let taken = app.db.write(0, move |tx| store::sessions::use_ticket(tx, &hash, now)).await?;
+    let (session, expires_at) = taken.ok_or_else(|| {
+        Error::new(Kind::Unauthorized, "token_invalid", "the ticket was used, has ended, or never was")
+    })?;
+    by_session(app, session, expires_at).await
+}
+
+/// Judges a caller's login once more, where time has passed since.
+///
+/// # Errors
+/// 401 `token_invalid`.
+pub async fn still_valid(app: &App, caller: &Caller) -> Result<()> {
+    by_session(app, caller.session_id, caller.expires_at).await.map(drop)
+}
+
+async fn by_session(app: &App, session: SessionId, expires_at: i64) -> Result<Caller> {
     let now_ms = app.clock.now_ms();
-    let claims = app.keys.verify_access(token, now_ms / 1000)?;
-    let seen = match app.callers.seen.get(&claims.sid) {
+    let seen = match app.callers.seen.get(&session) {
         Some(seen) if (now_ms - seen.at_ms).abs() < BELIEVED_MS => seen,
         _ => {
-            let session = claims.sid;
             let live = app.db.read(move |tx| store::sessions::live(tx, session)).await?;
-            let Some((user, username, role)) = live else {
-                app.callers.seen.remove(&session);
+            let Some(live) = live else {
+                app.callers.forget(session);
                 return Err(ended());
             };
-            let seen = Arc::new(Seen { user, username: username.into(), role, at_ms: now_ms });
+            if now_ms - live.last_seen_at > TOUCH_MS {
+                // Nobody waits for it; where it fails, the next request tries again.
+                app.db.submit(session.uuid().as_u128(), move |tx| store::sessions::touch(tx, session, now_ms), drop);
+            }
+            let seen =
+                Arc::new(Seen { user: live.user, username: live.username.into(), role: live.role, at_ms: now_ms });
             app.callers.seen.insert(session, seen.clone());
             seen
         }
     };
-    if seen.user != claims.sub {
-        return Err(ended());
-    }
-    Ok(Caller {
-        user_id: seen.user,
-        session_id: claims.sid,
-        username: seen.username.clone(),
-        role: seen.role,
-        expires_at: claims.exp,
+    Ok(Caller { user_id: seen.user, session_id: session, username: seen.username.clone(), role: seen.role, expires_at })
+}
+
+/// The form in which a token of full randomness is stored: SHA-256, hexadecimal.
+pub(super) fn hash_token(token: &str) -> String {
+    hex(&Sha256::digest(token.as_bytes()))
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
     })
 }
 

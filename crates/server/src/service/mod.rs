@@ -6,8 +6,10 @@ pub mod chat;
 pub mod health;
 pub mod ice;
 pub mod info;
+pub mod limits;
 pub mod presence;
 pub mod rooms;
+pub mod sessions;
 
 /// A part of a list.
 #[derive(Debug)]

@@ -19,6 +19,8 @@ statements! {
         FROM users WHERE id = $1";
     BY_KEY = "SELECT id, username, display_name, email, role, created_at, password_hash, disabled_at \
         FROM users WHERE username_key = $1";
+    UPDATE_PROFILE = "UPDATE users SET display_name = $1, email = $2 WHERE id = $3";
+    SET_PASSWORD = "UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3";
 }
 
 /// An account with what only the server may see.
@@ -76,4 +78,14 @@ pub fn by_id(tx: &mut Tx<'_>, id: UserId) -> Result<Option<Account>> {
 /// The account with this name, in any case.
 pub fn by_name(tx: &mut Tx<'_>, username: &str) -> Result<Option<Account>> {
     tx.row(BY_KEY, &[(&username.to_ascii_lowercase()).into()])?.as_ref().map(account).transpose()
+}
+
+/// Changes what a person is called, and their address.
+pub fn update_profile(tx: &mut Tx<'_>, id: UserId, display_name: &str, email: Option<&str>) -> Result<()> {
+    tx.exec(UPDATE_PROFILE, &[display_name.into(), email.into(), (&id.to_string()).into()]).map(drop)
+}
+
+/// Changes a password's hash; false where it is no longer the one that was checked.
+pub fn set_password(tx: &mut Tx<'_>, id: UserId, new: &str, checked: &str) -> Result<bool> {
+    Ok(tx.exec(SET_PASSWORD, &[new.into(), (&id.to_string()).into(), checked.into()])? == 1)
 }

@@ -63,6 +63,7 @@ impl Server {
     /// Moves the server's clock.
     pub fn advance(&self, seconds: i64) {
         self.clock.fetch_add(seconds * 1000, Ordering::Relaxed);
+        self.hub.clock_moved();
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -1,1 +1,4 @@
-//! See the files beside.
+//! The REST side, call by call.
+
+mod guessing;
+mod sessions;
