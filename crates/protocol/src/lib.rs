@@ -3,6 +3,7 @@
 //! A leaf crate without I/O. The two enums in [`event`] are the only place where a WebSocket event exists;
 //! JSON Schema, AsyncAPI, the protocol document and its examples are printed from them.
 
+pub mod admin;
 pub mod code;
 pub mod envelope;
 pub mod event;

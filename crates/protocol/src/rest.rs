@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    MessageId, SessionId, Timestamp, UserId,
-    model::{MemberRole, User, Visibility},
+    MessageId, PeerId, RoomId, SessionId, Timestamp, UserId,
+    model::{Capability, MemberRole, User, Visibility},
 };
 
 /// `POST /api/auth/register`.
@@ -65,14 +65,14 @@ pub struct UpdateMeRequest {
 }
 
 /// Tells an absent field from a null one.
-mod double_option {
+pub(crate) mod double_option {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(value: &Option<Option<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(value: &Option<Option<String>>, serializer: S) -> Result<S::Ok, S::Error> {
         value.as_ref().and_then(Option::as_ref).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Option<String>>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Option<String>>, D::Error> {
         Option::deserialize(d).map(Some)
     }
 }
@@ -112,6 +112,48 @@ pub struct Ticket {
     pub ticket: String,
     /// Seconds until it ends: 30.
     pub expires_in: u64,
+}
+
+/// `POST /api/auth/capability`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CapabilityRequest {
+    /// In which room it is to hold; the caller must be a member.
+    pub room_id: RoomId,
+    /// What the holder may, 1–6 of them.
+    #[schema(min_items = 1, max_items = 6)]
+    pub capabilities: Vec<Capability>,
+    /// With which peer; any in the room where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_peer_id: Option<PeerId>,
+    /// How long it lives, seconds: 60–180, 120 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 60, maximum = 180)]
+    pub ttl: Option<i64>,
+    /// SHA-256 of the caller's DTLS or QUIC certificate, as SDP writes it (`sha-256 AB:CD:…`) or base64url.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 120)]
+    pub fingerprint: Option<String>,
+}
+
+/// What `POST /api/auth/capability` gives.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct CapabilityResponse {
+    /// A JWT with the header type `mesh-cap+jwt`.
+    pub capability_token: String,
+    /// Always `capability`.
+    #[schema(example = "capability")]
+    pub token_type: String,
+    /// What its holder may.
+    pub capabilities: Vec<Capability>,
+    /// In which room.
+    pub room_id: RoomId,
+    /// With which peer; null where any.
+    #[schema(required)]
+    pub target_peer_id: Option<PeerId>,
+    /// Seconds until it ends.
+    pub expires_in: u64,
+    /// When it ends.
+    pub expires_at: Timestamp,
 }
 
 /// What a login gives.

@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     clock::Clock,
-    config::{Config, Secret},
+    config::Config,
     ids::Ids,
     keys::Keys,
     service::{accounts::hashing_queue_length, auth::Callers, limits::Limits, presence::Presence},
@@ -42,10 +42,9 @@ pub struct App {
 
 impl App {
     /// Puts the parts together.
-    pub fn new(config: Config, secret: &Secret, clock: Clock, db: Db, tasks: Tasks) -> Arc<Self> {
-        let ids = Ids::new(clock.clone());
+    pub fn new(config: Config, keys: Keys, ids: Ids, clock: Clock, db: Db, tasks: Tasks) -> Arc<Self> {
         Arc::new(Self {
-            keys: Keys::new(secret, config.jwt_algorithm, &config.public_url),
+            keys,
             ids,
             db,
             tasks,

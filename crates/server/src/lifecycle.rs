@@ -18,6 +18,8 @@ use crate::{
     clock::Clock,
     config::{Config, load_or_create_secret},
     http,
+    ids::Ids,
+    keys::Keys,
     realtime::{hub::Hub, upgrade::upgrade},
     store::{Db, migrate},
     tasks::Tasks,
@@ -49,6 +51,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
     }
+    let ids = Ids::new(clock.clone());
+    let keys = Keys::load(&config, &secret, &ids)?;
     let tasks = Tasks::default();
     let (sink, happenings) = bus::local();
     let url = config.database_url.clone();
@@ -63,7 +67,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
         tracing::info!("push is off: GOTIFY_URL is not set");
     }
     let (host, port) = (config.host, config.port);
-    let app = App::new(config, &secret, clock, db, tasks);
+    let app = App::new(config, keys, ids, clock, db, tasks);
     let hub = Hub::start(app.clone(), happenings);
     let listener = listen(host, port).await?;
     let addr = listener.local_addr().map_err(|e| format!("cannot tell where it listens: {e}"))?;

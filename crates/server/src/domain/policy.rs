@@ -1,6 +1,6 @@
 //! Who may do what in a room: one matrix, asked by every use-case.
 
-use mesh_protocol::model::MemberRole;
+use mesh_protocol::model::{Capability, MemberRole};
 
 /// Something that a member may or may not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,12 +11,17 @@ pub enum RoomAction {
     Send,
     /// Make somebody a member, with this role.
     AddMember(MemberRole),
+    /// Hold a capability token.
+    Hold(Capability),
 }
 
 /// Whether a member with `role` may do `action`.
 pub fn allows(role: MemberRole, action: RoomAction) -> bool {
     match action {
         RoomAction::Read | RoomAction::Send => true,
+        // A guest may be spoken with and look on, but hands nothing over and touches nothing.
+        RoomAction::Hold(Capability::Call | Capability::Screen | Capability::TerminalView) => true,
+        RoomAction::Hold(_) => role >= MemberRole::Member,
         // Nobody grants above their own role, and a room has one owner.
         RoomAction::AddMember(granted) => role >= MemberRole::Admin && granted <= role && granted != MemberRole::Owner,
     }
@@ -40,6 +45,15 @@ mod tests {
             (Owner, [true, true, true, false]),
         ] {
             assert_eq!([Guest, Member, Admin, Owner].map(|granted| may_add(role, granted)), expected, "{role:?}");
+        }
+    }
+
+    #[test]
+    fn guests_hold_what_touches_nothing() {
+        let held = |role| Capability::ALL.iter().copied().filter(|c| allows(role, RoomAction::Hold(*c))).collect::<Vec<_>>();
+        assert_eq!(held(Guest), [Capability::Call, Capability::Screen, Capability::TerminalView]);
+        for role in [Member, Admin, Owner] {
+            assert_eq!(held(role), Capability::ALL, "{role:?}");
         }
     }
 }

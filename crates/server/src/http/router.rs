@@ -20,6 +20,7 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::delete_session))
         .routes(routes!(sessions::ws_ticket))
+        .routes(routes!(sessions::capability))
         .routes(routes!(rooms::create_room, rooms::list_rooms))
         .routes(routes!(rooms::get_room))
         .routes(routes!(members::list_members, members::add_member))

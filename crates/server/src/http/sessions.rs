@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{extract::State, http::StatusCode};
 use mesh_protocol::{
     model::User,
-    rest::{ChangePasswordRequest, RefreshRequest, SessionInfo, Ticket, TokenResponse, UpdateMeRequest},
+    rest::{CapabilityRequest, CapabilityResponse, ChangePasswordRequest, RefreshRequest, SessionInfo, Ticket, TokenResponse, UpdateMeRequest},
 };
 
 use super::extract::{Json, SessionPath};
@@ -15,7 +15,7 @@ use crate::{
     service::{
         accounts::{self, ClientInfo},
         auth::Caller,
-        sessions,
+        capabilities, sessions,
     },
 };
 
@@ -120,4 +120,26 @@ pub(super) async fn delete_session(
 )]
 pub(super) async fn ws_ticket(State(app): State<Arc<App>>, caller: Caller) -> Result<(StatusCode, Json<Ticket>)> {
     Ok((StatusCode::CREATED, Json(sessions::ticket(&app, &caller).await?)))
+}
+
+/// Get a capability token
+///
+/// What its holder may ask of another peer in a room, for 60 to 180 seconds. It falls with the login, the membership or
+/// the account that asked for it. The other side verifies it with `/.well-known/jwks.json` where the algorithm is
+/// asymmetric.
+#[utoipa::path(
+    post, path = "/api/auth/capability", tag = "accounts",
+    request_body = CapabilityRequest,
+    responses(
+        (status = 200, description = "The token.", body = CapabilityResponse),
+        (status = 403, description = "`forbidden`: your role in the room may not hold it."),
+        (status = 404, description = "`not_found`: you are not in such a room."),
+    ),
+)]
+pub(super) async fn capability(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Json(request): Json<CapabilityRequest>,
+) -> Result<Json<CapabilityResponse>> {
+    capabilities::grant(&app, &caller, request).await.map(Json)
 }

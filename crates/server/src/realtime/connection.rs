@@ -32,6 +32,8 @@ use crate::domain::{bucket::Bucket, outqueue::Class};
 
 /// How long parting words may take to leave, and the other side to part.
 const PARTING: Duration = Duration::from_secs(3);
+/// The same for a reader who is too slow: what the system holds for it goes before.
+const SLOW_PARTING: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_secs(HEARTBEAT_SECONDS);
 /// Pieces written with one system call.
 const SLICES: usize = 64;
@@ -139,8 +141,16 @@ pub(super) async fn refuse(mut io: TcpStream, close: Close) {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         if io.write_all_buf(&mut words).await.is_ok() {
             let mut rest = [0; 512];
-            // Until the other side closes: a socket that is dropped with unread bytes resets, and the words are lost.
-            while io.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+            let mut decoder = Decoder::new(MAX_FRAME_BYTES);
+            // Until the other side parts too: a socket that is dropped with unread bytes resets, and the words are lost.
+            while let Ok(n @ 1..) = io.read(&mut rest).await {
+                let mut input = &mut rest[..n];
+                while let Ok(Some(incoming)) = decoder.decode(&mut input) {
+                    if matches!(incoming, Incoming::Close { .. }) {
+                        return;
+                    }
+                }
+            }
         }
     };
     let _ = tokio::time::timeout(PARTING, parting).await;
@@ -198,6 +208,12 @@ impl Connection {
         Poll::Pending
     }
 
+    /// Ends the connection at once: nothing more that it says is acted on.
+    pub(super) fn end(&mut self, close: Close) {
+        self.conn.close(close);
+        self.part_if_asked();
+    }
+
     /// Queues the parting words once somebody wants this connection to end.
     fn part_if_asked(&mut self) {
         if self.phase != Phase::Open {
@@ -219,14 +235,14 @@ impl Connection {
         }
         outbox.queue.push_last(close_bytes(close));
         drop(outbox);
-        self.begin_parting(false);
+        self.begin_parting(false, if close.code == CloseCode::TooSlow { SLOW_PARTING } else { PARTING });
     }
 
-    fn begin_parting(&mut self, heard: bool) {
+    fn begin_parting(&mut self, heard: bool, patience: Duration) {
         self.phase = Phase::Parting { heard };
         self.command = None;
         self.backlog = Vec::new();
-        self.ends_at = Instant::now() + PARTING;
+        self.ends_at = Instant::now() + patience;
         self.timer.as_mut().reset(self.ends_at);
     }
 
@@ -238,7 +254,13 @@ impl Connection {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = outbox.queue.io_slices(&mut slices);
             match Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..filled]) {
-                Poll::Ready(Ok(written)) => outbox.queue.consume(written),
+                Poll::Ready(Ok(written)) => {
+                    outbox.queue.consume(written);
+                    // While nothing is read, what is taken is the sign of life: its pongs wait to be read too.
+                    if self.command.is_some() {
+                        self.heard_at = Instant::now();
+                    }
+                }
                 Poll::Ready(Err(_)) => return Turn::End,
                 Poll::Pending => return turn,
             }
@@ -297,8 +319,7 @@ impl Connection {
                         1007 => CloseCode::InvalidUtf8,
                         _ => CloseCode::Protocol,
                     };
-                    self.conn.close(Close::new(code, violation.reason()));
-                    self.part_if_asked();
+                    self.end(Close::new(code, violation.reason()));
                     // Nothing after it can be understood.
                     input = &mut [];
                     break;
@@ -330,7 +351,7 @@ impl Connection {
                 outbox.close = Some(Close::new(CloseCode::Normal, "closed"));
                 outbox.queue.push_last(frame::close_frame(code, ""));
                 drop(outbox);
-                self.begin_parting(true);
+                self.begin_parting(true, PARTING);
             }
         }
     }

@@ -81,7 +81,7 @@ fn malformed(c: &mut Connection, id: Option<String>, message: String) {
     c.malformed += 1;
     answer(c, id.as_deref()).refuse(plain_refusal(ErrorCode::Malformed, message));
     if c.malformed >= MAX_MALFORMED {
-        c.conn.close(Close::new(CloseCode::Abuse, "malformed"));
+        c.end(Close::new(CloseCode::Abuse, "malformed"));
     }
 }
 
@@ -112,7 +112,7 @@ pub(super) fn text(c: &mut Connection, text: &str) -> Option<Command> {
         let message = format!("more than {rate} events a second");
         answer.refuse(Refusal { retry_after_ms: Some(wait), ..plain_refusal(ErrorCode::RateLimited, message) });
         if c.flooding >= MAX_FLOODING {
-            c.conn.close(Close::new(CloseCode::TooSlow, "flooding"));
+            c.end(Close::new(CloseCode::TooSlow, "flooding"));
         }
         return None;
     }
@@ -251,8 +251,6 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
     let app = hub.app();
     let user = accounts::me(app, caller).await?;
     let peer_id = hub.register(conn, caller.user_id, proposed);
-    // It can be warned of its credential's end from now on.
-    conn.judge_times_anew();
     let peer = MemberPeer {
         peer_id: peer_id.clone(),
         peer_type: hello.peer_type,
@@ -291,5 +289,7 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
         rooms_complete,
     };
     answer.send(hub.encoder.event(&welcome, answer.peer(), answer.id.as_deref()));
+    // It can be warned of its credential's end from now on.
+    conn.judge_times_anew();
     Ok(())
 }

@@ -164,8 +164,8 @@ impl Hub {
         drop(state);
         if unused {
             let mut topics = locked(&self.topics);
-            // Whoever came in between holds the map's lock or has made it used.
-            if locked(&topic).is_unused() {
+            // Whoever came in between has made it used, or has put another in its place.
+            if topics.get(&room).is_some_and(|there| Arc::ptr_eq(there, &topic)) && locked(&topic).is_unused() {
                 topics.remove(&room);
             }
         }

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, PoisonError};
 
-use mesh_protocol::{RoomId, event::room::Join, limits::RECOVERY_LIMIT};
+use mesh_protocol::{CloseCode, RoomId, event::room::Join, limits::RECOVERY_LIMIT};
 
 use super::{
-    conn::{Conn, MAX_JOINED},
+    conn::{Close, Conn, MAX_JOINED},
     frame,
-    hub::Hub,
+    hub::{Hub, Joining},
 };
 use crate::{
     domain::{
@@ -20,8 +20,10 @@ use crate::{
 
 /// Changes replayed at once.
 const PAGE: usize = 100;
-/// A replay goes on when less than this waits to be written.
+/// A join goes on when less than this waits to be written.
 const LOW_WATER: usize = 256 * 1024;
+/// Bytes of a replay that are queued at once: whoever reads at all is never too slow for them.
+const PIECE: usize = 128 * 1024;
 
 /// Answers `room.join` and makes the connection a listener.
 ///
@@ -43,6 +45,8 @@ pub(super) async fn join(
             return Err(Error::new(Kind::Conflict, "conflict", message));
         }
     }
+    // Many joins at once fill the queue no faster than it is read.
+    conn.drained(LOW_WATER).await;
     // Joined already: it begins anew, as the client asks.
     hub.unlisten(room, conn.number);
     let joining = hub.begin_join(room);
@@ -59,16 +63,37 @@ pub(super) async fn join(
             joined.push(room);
         }
     }
-    let mut catch = CatchUp::new(plan.position(known));
+    let catch = CatchUp::new(plan.position(known));
+    if let Err(e) = listen(hub, conn, &joining, room, catch, known).await {
+        // It was told that it has joined: nothing else can be told of it, and the client begins anew.
+        tracing::error!(error = &e as &dyn std::error::Error, %room, "a join failed after its answer");
+        conn.close(Close::new(CloseCode::GoingAway, "internal"));
+    }
+    Ok(())
+}
+
+/// Replays what is missing and makes the connection a listener.
+async fn listen(
+    hub: &Arc<Hub>,
+    conn: &Arc<Conn>,
+    joining: &Joining,
+    room: RoomId,
+    mut catch: CatchUp,
+    known: u64,
+) -> Result<()> {
     // What was there when the answer was made is replayed before anything else.
     while catch.position() < known {
         replay(hub, conn, room, &mut catch).await?;
     }
-    while let Err(after) = joining.try_listen(conn, &catch, known) {
-        catch.advance(after);
+    loop {
+        // The ring may hold as much again as may wait.
+        conn.drained(LOW_WATER).await;
+        match joining.try_listen(conn, &catch, known) {
+            Ok(()) => return Ok(()),
+            Err(after) => catch.advance(after),
+        }
         replay(hub, conn, room, &mut catch).await?;
     }
-    Ok(())
 }
 
 /// Sends one page of what comes after `catch`.
@@ -82,6 +107,10 @@ async fn replay(hub: &Arc<Hub>, conn: &Arc<Conn>, room: RoomId, catch: &mut Catc
         if catch.admit(*seq) {
             let (shared, _) = hub.encoder.change(room, *seq, change, "server", &to, None);
             frame::write_text(&mut frames, &shared);
+        }
+        if frames.len() >= PIECE {
+            conn.push(Class::Ordered, std::mem::take(&mut frames).into());
+            conn.drained(LOW_WATER).await;
         }
     }
     if catch.position() == after {

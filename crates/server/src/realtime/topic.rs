@@ -13,8 +13,9 @@ use crate::domain::{
     recovery::{CatchUp, Step},
 };
 
-/// Bytes that a room keeps while somebody is joining it; beyond it they read the store again.
-const RING_LIMIT: usize = 1024 * 1024;
+/// Bytes that a room keeps while somebody is joining it; beyond it they read the store again. All of it fits into a
+/// connection's queue beside what may wait there.
+const RING_LIMIT: usize = 512 * 1024;
 /// Bytes of one run of frames: larger batches are cut, so that nobody's queue is filled at one blow.
 const RUN_LIMIT: usize = 128 * 1024;
 
@@ -50,7 +51,15 @@ impl Run {
         self.marks.last().map_or(0, |mark| mark.seq)
     }
 
-    /// Gives `conn` what comes after `position`.
+    /// Gives `conn` what comes after `position`, as a replay: its author was answered when it happened.
+    fn replay(&self, conn: &Conn, position: u64) {
+        let begin = self.marks.partition_point(|mark| mark.seq <= position);
+        if let Some(first) = self.marks.get(begin) {
+            conn.push(Class::Ordered, self.bytes.slice(first.start..));
+        }
+    }
+
+    /// Gives `conn` what comes after `position`; to its author with the answer.
     fn send(&self, conn: &Conn, position: u64) {
         let begin = self.marks.partition_point(|mark| mark.seq <= position);
         let Some(first) = self.marks.get(begin) else { return };
@@ -137,9 +146,10 @@ impl Topic {
     ) -> Option<Hole> {
         let mut ready = Vec::new();
         for (seq, pending) in changes {
-            // Whoever listens to nothing still hears what became of their own send.
+            // Whoever will not get it as a listener, being none or having had it by replay, still hears what became of
+            // their own send.
             if let Some(origin) = &pending.origin
-                && !self.listeners.iter().any(|l| l.number == origin.conn)
+                && !self.listeners.iter().any(|l| l.number == origin.conn && l.catch.position() < seq)
             {
                 direct(origin, self.own_copy(encoder, seq, &pending, origin));
             }
@@ -255,7 +265,7 @@ impl Topic {
             Step::Live { .. } => {}
             Step::FromRing { after } => {
                 for run in &self.ring {
-                    run.send(conn, after.max(catch.position()));
+                    run.replay(conn, after.max(catch.position()));
                     catch.advance(run.last());
                 }
             }

@@ -100,6 +100,14 @@ pub async fn still_valid(app: &App, caller: &Caller) -> Result<()> {
     by_session(app, caller.session_id, caller.expires_at).await.map(drop)
 }
 
+/// Whether a login stands, for what stands on it.
+///
+/// # Errors
+/// 401 `token_invalid`.
+pub async fn session_lives(app: &App, session: SessionId) -> Result<()> {
+    by_session(app, session, 0).await.map(drop)
+}
+
 async fn by_session(app: &App, session: SessionId, expires_at: i64) -> Result<Caller> {
     let now_ms = app.clock.now_ms();
     let seen = match app.callers.seen.get(&session) {

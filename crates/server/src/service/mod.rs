@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod auth;
+pub mod capabilities;
 pub mod chat;
 pub mod health;
 pub mod ice;

@@ -36,10 +36,11 @@ impl Presence {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A peer of `user` is there from now on, until [`Self::disconnect`].
+    /// A peer of `user` is there from now on, until [`Self::disconnect`]. It takes the place of an older one of that id.
     pub fn connect(&self, user: UserId, conn: u64, peer: MemberPeer) {
         let mut state = self.state();
         let connected = state.users.entry(user).or_insert_with(|| Connected { peers: Vec::new(), rooms: Vec::new() });
+        connected.peers.retain(|(_, older)| older.peer_id != peer.peer_id);
         connected.peers.push((conn, peer));
     }
 

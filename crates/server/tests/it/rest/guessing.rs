@@ -80,10 +80,8 @@ async fn registrations_are_limited_by_address() {
 async fn an_unknown_user_is_answered_like_a_wrong_password() {
     let server = Server::start().await;
     server.register("ana").await;
-    let (wrong, unknown) = (
-        try_login(&server, "ana", "wrong horse", None).await,
-        try_login(&server, "nobody", "wrong horse", None).await,
-    );
+    let (wrong, unknown) =
+        (try_login(&server, "ana", "wrong horse", None).await, try_login(&server, "nobody", "wrong horse", None).await);
     assert_eq!(wrong, unknown);
     // Not even a name that none can have, or a password beyond bcrypt's limit, is told apart.
     assert_eq!(try_login(&server, "no body!", "wrong horse", None).await, wrong);

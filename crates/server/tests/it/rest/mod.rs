@@ -1,4 +1,5 @@
 //! The REST side, call by call.
 
+mod capabilities;
 mod guessing;
 mod sessions;

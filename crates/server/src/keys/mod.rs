@@ -1,0 +1,220 @@
+//! Signs and verifies tokens (RFC 7519, RFC 9068), and keeps the server's secrets.
+
+mod capability;
+mod pem;
+mod seal;
+mod signing;
+#[cfg(test)]
+mod tests;
+
+use jsonwebtoken::{Algorithm, Header, Validation};
+use mesh_protocol::{SessionId, UserId};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+pub use capability::{CapabilityClaims, CapabilityGrant, Confirmation};
+
+use crate::{
+    config::{Config, KeyFile, Secret, load_or_create_keys},
+    error::{Error, Kind, Result},
+    ids::Ids,
+};
+use seal::Root;
+use signing::SigningKey;
+
+/// The header types of this server's tokens: one of one type is never taken for one of another (RFC 8725, section 3.11).
+pub mod types {
+    /// An access token (RFC 9068, section 2.1).
+    pub const ACCESS: &str = "at+jwt";
+    /// A capability token.
+    pub const CAPABILITY: &str = "mesh-cap+jwt";
+    /// The challenge between a password and its second factor.
+    pub const TOTP: &str = "mesh-totp+jwt";
+    /// An invitation to register.
+    pub const INVITE: &str = "mesh-invite+jwt";
+}
+
+/// Seconds by which two clocks may differ.
+const LEEWAY: i64 = 60;
+/// Longer than any token of this server, in bytes; what is longer is not looked at.
+const MAX_TOKEN: usize = 8 * 1024;
+
+/// The claims of an access token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccessClaims {
+    /// Who issued it: `MESH_PUBLIC_URL`.
+    pub iss: String,
+    /// Whose it is.
+    pub sub: UserId,
+    /// The login that it stands on.
+    pub sid: SessionId,
+    /// Its own id.
+    pub jti: uuid::Uuid,
+    /// When it was issued, Unix seconds.
+    pub iat: i64,
+    /// When it ends, Unix seconds.
+    pub exp: i64,
+}
+
+/// What every token must say.
+#[derive(Deserialize)]
+struct Frame {
+    iss: String,
+    iat: i64,
+    exp: i64,
+    #[serde(default)]
+    nbf: Option<i64>,
+}
+
+/// The keys and the rules of this server's tokens, and its symmetric secrets.
+pub struct Keys {
+    /// The first signs, all verify; never empty.
+    keys: Vec<SigningKey>,
+    algorithm: Algorithm,
+    validation: Validation,
+    issuer: String,
+    /// The first seals and derives, all open; never empty.
+    roots: Vec<Root>,
+    ids: Ids,
+}
+
+impl Keys {
+    /// The keys of `MESH_JWT_ALGORITHM`: the secret itself, or those of the key file, which is made if there is none.
+    /// Making an RSA key takes a moment.
+    ///
+    /// # Errors
+    /// A line for the operator: which key cannot be used, and why.
+    pub fn load(config: &Config, secret: &Secret, ids: &Ids) -> Result<Self, String> {
+        let roots = Root::all(secret);
+        let algorithm = config.jwt_algorithm;
+        let mut keys = if algorithm.is_asymmetric() {
+            let file = load_or_create_keys(config, || signing::generate(algorithm)).map_err(|e| e.to_string())?;
+            if let Some(warning) = &file.warning {
+                tracing::warn!("{warning}");
+            }
+            if let (true, Some(path)) = (file.made, &file.path) {
+                tracing::info!(path = %path.display(), algorithm = algorithm.as_str(), "a new signing key was made");
+            }
+            read(&file, config)?
+        } else {
+            let parts = secret.parts().into_iter().zip(&roots);
+            parts.map(|(part, root)| signing::hmac(part, root.key_id())).collect()
+        };
+        let mut seen = std::collections::HashSet::new();
+        keys.retain(|key| seen.insert(key.id.clone()));
+        let algorithm = signing::algorithm(algorithm);
+        let mut validation = Validation::new(algorithm);
+        // The claims are judged here, by the clock that was passed in.
+        validation.set_required_spec_claims(&[""; 0]);
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        Ok(Self { keys, algorithm, validation, issuer: config.public_url.clone(), roots, ids: ids.clone() })
+    }
+
+    /// Who issues the tokens: `MESH_PUBLIC_URL`.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The public keys (RFC 7517), for whoever verifies tokens without asking the server; none where a secret signs.
+    pub fn jwks(&self) -> Value {
+        json!({ "keys": self.keys.iter().filter_map(|key| key.public.as_ref()).collect::<Vec<_>>() })
+    }
+
+    /// Signs a token of a type. Its claims must have `iss`, `iat` and `exp`, or nobody takes it.
+    ///
+    /// # Errors
+    /// `internal` where signing fails.
+    pub fn sign(&self, typ: &'static str, claims: &impl Serialize) -> Result<String> {
+        let key = self.keys.first().ok_or_else(|| Error::internal("the server has no signing key"))?;
+        let header =
+            Header { typ: Some(typ.to_owned()), kid: Some(key.id.clone()), ..Header::new(self.algorithm) };
+        jsonwebtoken::encode(&header, claims, &key.encoding).map_err(Error::internal)
+    }
+
+    /// Verifies a token of a type at `now` (Unix seconds): this server's, whole, not from the future, not ended.
+    ///
+    /// # Errors
+    /// 401 `token_expired` or `token_invalid`.
+    pub fn verify<C: DeserializeOwned>(&self, typ: &str, token: &str, now: i64) -> Result<C> {
+        let claims = self.signed(typ, token).ok_or_else(invalid)?;
+        let frame = Frame::deserialize(&claims).map_err(|_| invalid())?;
+        let latest = now.saturating_add(LEEWAY);
+        if frame.iss != self.issuer || frame.iat > latest || frame.nbf.is_some_and(|nbf| nbf > latest) {
+            return Err(invalid());
+        }
+        let claims = C::deserialize(claims).map_err(|_| invalid())?;
+        if frame.exp <= now { Err(expired()) } else { Ok(claims) }
+    }
+
+    /// The claims of a token of a type that one of the keys signed.
+    fn signed(&self, typ: &str, token: &str) -> Option<Value> {
+        if token.len() > MAX_TOKEN {
+            return None;
+        }
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        // `crit` names what must be understood (RFC 7515, section 4.1.11), and nothing of that kind is.
+        if header.alg != self.algorithm || header.typ.as_deref() != Some(typ) || header.crit.is_some() {
+            return None;
+        }
+        let named = |key: &&SigningKey| header.kid.as_ref().is_none_or(|id| *id == key.id);
+        self.keys.iter().filter(named).find_map(|key| {
+            jsonwebtoken::decode::<Value>(token, &key.decoding, &self.validation).ok().map(|data| data.claims)
+        })
+    }
+
+    /// Signs an access token for `seconds` from `now` (Unix seconds).
+    ///
+    /// # Errors
+    /// `internal` where signing fails.
+    pub fn access_token(&self, ids: &Ids, user: UserId, session: SessionId, now: i64, seconds: i64) -> Result<String> {
+        let claims = AccessClaims {
+            iss: self.issuer.clone(),
+            sub: user,
+            sid: session,
+            jti: ids.uuid(),
+            iat: now,
+            exp: now.saturating_add(seconds),
+        };
+        self.sign(types::ACCESS, &claims)
+    }
+
+    /// Verifies an access token at `now` (Unix seconds).
+    ///
+    /// # Errors
+    /// 401 `token_expired` or `token_invalid`.
+    pub fn verify_access(&self, token: &str, now: i64) -> Result<AccessClaims> {
+        self.verify(types::ACCESS, token, now)
+    }
+}
+
+/// The keys of a file, each tried once: better no start than tokens that nobody can verify.
+fn read(file: &KeyFile, config: &Config) -> Result<Vec<SigningKey>, String> {
+    let refuse = |message: &str| file.error(message).to_string();
+    let blocks = pem::blocks(file.pem.expose());
+    let mut keys = Vec::with_capacity(blocks.len());
+    for (index, block) in blocks.iter().enumerate() {
+        let place = |e: String| if blocks.len() == 1 { e } else { format!("block {} {e}", index + 1) };
+        let key = signing::from_block(block, config.jwt_algorithm).map_err(|e| refuse(&place(e)))?;
+        let Some(key) = key else { continue };
+        let algorithm = signing::algorithm(config.jwt_algorithm);
+        let signed = jsonwebtoken::crypto::sign(b"probe", &key.encoding, algorithm);
+        let verified = signed.and_then(|s| jsonwebtoken::crypto::verify(&s, b"probe", &key.decoding, algorithm));
+        if !verified.unwrap_or(false) {
+            return Err(refuse(&place("cannot sign".to_owned())));
+        }
+        keys.push(key);
+    }
+    if keys.is_empty() {
+        return Err(refuse("holds no private key; expected one or more in PEM form (-----BEGIN PRIVATE KEY-----)"));
+    }
+    Ok(keys)
+}
+
+fn invalid() -> Error {
+    Error::new(Kind::Unauthorized, "token_invalid", "the token is not one of this server's")
+}
+
+fn expired() -> Error {
+    Error::new(Kind::Unauthorized, "token_expired", "the token has ended; log in or refresh it")
+}

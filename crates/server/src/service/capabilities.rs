@@ -1,0 +1,103 @@
+//! Capability tokens: what a peer may ask of another, for a minute or three.
+
+use mesh_protocol::{
+    RoomId, Timestamp,
+    model::Capability,
+    rest::{CapabilityRequest, CapabilityResponse},
+};
+
+use super::{
+    auth::{self, Caller},
+    rooms::authorise,
+};
+use crate::{
+    app::App,
+    domain::policy::RoomAction,
+    error::{Error, Fields, Result},
+    keys::{CapabilityClaims, CapabilityGrant, Confirmation},
+};
+
+/// How long a token lives unless asked otherwise, and between which bounds, seconds.
+const DEFAULT_TTL: i64 = 120;
+const TTL: std::ops::RangeInclusive<i64> = 60..=180;
+
+/// Gives a capability token.
+///
+/// # Errors
+/// 422 with every field that is not allowed; 404 where the caller is not a member; 403 where their role may not hold it.
+pub async fn grant(app: &App, caller: &Caller, request: CapabilityRequest) -> Result<CapabilityResponse> {
+    let mut fields = Fields::default();
+    let ttl = request.ttl.unwrap_or(DEFAULT_TTL);
+    if !TTL.contains(&ttl) {
+        fields.add("ttl", "out_of_range", format!("must be {} to {} seconds", TTL.start(), TTL.end()));
+    }
+    let mut capabilities = request.capabilities;
+    if capabilities.is_empty() || capabilities.len() > Capability::ALL.len() {
+        fields.add("capabilities", "invalid", format!("must name 1 to {} capabilities", Capability::ALL.len()));
+    }
+    let cnf = request.fingerprint.as_deref().map(Confirmation::from_fingerprint);
+    if cnf == Some(None) {
+        fields.add("fingerprint", "invalid", "must be a SHA-256 fingerprint, such as sha-256 AB:CD:… or base64url");
+    }
+    fields.check()?;
+    capabilities.sort_unstable();
+    capabilities.dedup();
+    let room = request.room_id;
+    member_may(app, caller, room, &capabilities).await?;
+    let now = app.clock.now_ms() / 1000;
+    let grant = CapabilityGrant {
+        user: caller.user_id,
+        session: caller.session_id,
+        room_id: room,
+        target_peer_id: request.target_peer_id.clone(),
+        capabilities: capabilities.clone(),
+        cnf: cnf.flatten(),
+    };
+    Ok(CapabilityResponse {
+        capability_token: app.keys.capability_token(&app.ids, grant, now, ttl)?,
+        token_type: "capability".to_owned(),
+        capabilities,
+        room_id: room,
+        target_peer_id: request.target_peer_id,
+        expires_in: u64::try_from(ttl).unwrap_or(0),
+        expires_at: Timestamp::from_millis((now + ttl) * 1000),
+    })
+}
+
+/// A room that one is not in is absent here, public or not: there is nobody in it to have a capability for.
+async fn member_may(app: &App, caller: &Caller, room: RoomId, capabilities: &[Capability]) -> Result<()> {
+    let (user, wanted) = (caller.user_id, capabilities.to_vec());
+    app.db
+        .read(move |tx| {
+            let (room, user) = (room.to_string(), user.to_string());
+            if crate::store::members::role(tx, &room, &user)?.is_none() {
+                return Err(Error::room_not_found());
+            }
+            wanted.iter().try_for_each(|capability| {
+                authorise(tx, &room, &user, RoomAction::Hold(*capability)).map(drop)
+            })
+        })
+        .await
+}
+
+/// Judges a capability token that `caller` shows, to use `capability` in `room`: it is theirs, in time, for that room,
+/// and the login, the account and the membership that it stands on still stand.
+///
+/// # Errors
+/// 401 for a token that is none, has ended, or is somebody else's; 403 where it does not say this; 404 where the caller
+/// is not in the room any more.
+pub async fn check(
+    app: &App,
+    caller: &Caller,
+    token: &str,
+    room: RoomId,
+    capability: Capability,
+) -> Result<CapabilityClaims> {
+    let claims = app.keys.verify_capability(token, app.clock.now_ms() / 1000)?;
+    if claims.sub != caller.user_id || claims.room_id != room || !claims.capabilities.contains(&capability) {
+        return Err(Error::forbidden("the capability token does not allow this here"));
+    }
+    auth::session_lives(app, claims.sid).await?;
+    member_may(app, caller, room, &[capability]).await?;
+    Ok(claims)
+}
