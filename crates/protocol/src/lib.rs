@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod code;
+pub mod credentials;
 pub mod envelope;
 pub mod event;
 pub mod ids;

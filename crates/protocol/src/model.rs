@@ -43,6 +43,19 @@ word_enum!(
     }
 );
 word_enum!(
+    /// What a personal access token may do.
+    Scope {
+        /// Read what is said, and join rooms to receive it.
+        ChatRead = "chat:read",
+        /// Say something.
+        ChatWrite = "chat:write",
+        /// See rooms, their members, and its owner's account.
+        RoomsRead = "rooms:read",
+        /// Ask for capabilities and for STUN and TURN servers, and signal.
+        Rtc = "rtc",
+    }
+);
+word_enum!(
     /// What a member may do in a room; each role may what the ones before it may.
     MemberRole {
         /// Reads and writes.

@@ -281,4 +281,7 @@ pub struct Problem {
     /// With 422: which fields, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// With `totp_required`: for `POST /api/auth/login/totp`, within five minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<String>,
 }

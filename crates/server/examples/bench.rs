@@ -2,8 +2,8 @@
 //!
 //! `cargo build --release --workspace --examples && target/release/examples/bench`
 //!
-//! Scenarios: `fanout [receivers] [seconds]`, `send [senders] [window] [seconds]`, `idle [connections]`, `start`; all
-//! of them without arguments. Every delivery is checked: a hole, a repetition or a wrong order ends the run.
+//! Scenarios: `fanout [receivers] [seconds]`, `send [senders] [window] [seconds]`, `idle [connections]`, `logins
+//! [seconds]` (chat beside 50 logins at a time, bcrypt at cost 12), `start`; all of them without arguments. Every delivery is checked: a hole, a repetition or a wrong order ends the run.
 
 #![allow(
     clippy::unwrap_used,
@@ -50,17 +50,21 @@ struct Usage {
 
 impl Server {
     fn start() -> Self {
+        Self::start_at_cost(4)
+    }
+
+    fn start_at_cost(cost: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // The second start is measured: the database is there.
-        let mut first = Self::launch(dir.path()).0;
+        let mut first = Self::launch(dir.path(), cost).0;
         first.kill().unwrap();
         first.wait().unwrap();
-        let (child, addr, start) = Self::launch(dir.path());
+        let (child, addr, start) = Self::launch(dir.path(), cost);
         Self { child, addr, start, _dir: dir }
     }
 
     #[allow(clippy::zombie_processes, reason = "whoever asks for it waits for it")]
-    fn launch(dir: &std::path::Path) -> (Child, String, Duration) {
+    fn launch(dir: &std::path::Path, cost: u32) -> (Child, String, Duration) {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let exe = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("mesh-server");
         let begun = Instant::now();
@@ -68,7 +72,8 @@ impl Server {
             .current_dir(dir)
             .env("MESH_HOST", "127.0.0.1")
             .env("MESH_PORT", port.to_string())
-            .env("MESH_BCRYPT_COST", "4")
+            .env("MESH_BCRYPT_COST", cost.to_string())
+            .env("MESH_LOGIN_ATTEMPTS", "1000000")
             .env("MESH_EVENTS_PER_SECOND", "1000000")
             .env("LOG_LEVEL", "WARNING")
             .stdout(Stdio::null())
@@ -366,6 +371,86 @@ async fn idle(count: usize) {
     );
 }
 
+/// Chat at 100 messages a second to 20 receivers, without and with 50 logins at a time.
+async fn logins(seconds: u64) {
+    let server = Arc::new(Server::start_at_cost(12));
+    let token = server.account("sender").await;
+    let room = server.room(&token).await;
+    let (alone, _) = chat_latency(&server, &token, &room, seconds).await;
+    let running = Arc::new(AtomicBool::new(true));
+    let tasks: Vec<_> = (0..50)
+        .map(|_| {
+            let (server, running) = (server.clone(), running.clone());
+            tokio::spawn(async move {
+                let mut done = 0_u64;
+                while running.load(Ordering::Relaxed) {
+                    let body = json!({"username": "sender", "password": "correct horse battery"});
+                    server.ask("POST", "/api/auth/login", "", body).await;
+                    done += 1;
+                }
+                done
+            })
+        })
+        .collect();
+    let (beside, count) = chat_latency(&server, &token, &room, seconds).await;
+    running.store(false, Ordering::Relaxed);
+    let mut done = 0;
+    for task in tasks {
+        done += task.await.unwrap();
+    }
+    println!(
+        "logins  chat p99 {:.2} ms alone, {:.2} ms beside 50 logins at a time ({count} deliveries, {done} logins)",
+        alone, beside,
+    );
+}
+
+/// The 99th percentile of the time from a send to its delivery, milliseconds, and how many deliveries there were.
+async fn chat_latency(server: &Arc<Server>, token: &str, room: &str, seconds: u64) -> (f64, usize) {
+    let begun = Instant::now();
+    let mut tasks = Vec::new();
+    for _ in 0..20 {
+        let mut socket = Socket::open(&server.addr, token, room).await;
+        tasks.push(tokio::spawn(async move {
+            let mut times = Vec::new();
+            let mut over = false;
+            while !over {
+                socket
+                    .read(|frame| {
+                        let key = br#""content":""#;
+                        let Some(at) = frame.windows(key.len()).position(|w| w == key) else { return };
+                        let digits = frame[at + key.len()..].iter().take_while(|b| b.is_ascii_digit());
+                        let sent = digits.fold(0, |n, b| n * 10 + u64::from(b - b'0'));
+                        over |= sent == 0;
+                        if sent > 0 {
+                            times.push(begun.elapsed().as_micros() as u64 - sent);
+                        }
+                    })
+                    .await;
+            }
+            times
+        }));
+    }
+    let mut sender = Socket::open(&server.addr, token, room).await;
+    let say = |content: String| {
+        let payload = json!({"room_id": room, "content": content});
+        [json!({"type": "chat.message.send", "payload": payload}).to_string()]
+    };
+    let mut every = tokio::time::interval(Duration::from_millis(10));
+    let mut scratch = [0; 65_536];
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        every.tick().await;
+        sender.send(&say(begun.elapsed().as_micros().to_string())).await;
+        while sender.io.try_read(&mut scratch).is_ok_and(|n| n > 0) {}
+    }
+    sender.send(&say("end".to_owned())).await;
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await.expect("a receiver"));
+    }
+    times.sort_unstable();
+    (times[times.len() * 99 / 100] as f64 / 1e3, times.len())
+}
+
 fn start() {
     let mut times: Vec<_> = (0..9).map(|_| Server::start().start).collect();
     times.sort();
@@ -385,13 +470,15 @@ async fn main() {
         Some("fanout") => fanout(number(1, 500), number(2, 10) as u64).await,
         Some("send") => send(number(1, 16), number(2, 32), number(3, 10) as u64).await,
         Some("idle") => idle(number(1, 5_000)).await,
+        Some("logins") => logins(number(1, 10) as u64).await,
         Some("start") => start(),
-        Some(other) => panic!("{other}: fanout, send, idle or start"),
+        Some(other) => panic!("{other}: fanout, send, idle, logins or start"),
         None => {
             start();
             fanout(500, 10).await;
             send(16, 32, 10).await;
             idle(5_000).await;
+            logins(10).await;
         }
     }
 }

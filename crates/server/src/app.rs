@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use crate::{
     clock::Clock,
     config::Config,
     ids::Ids,
     keys::Keys,
-    service::{accounts::hashing_queue_length, auth::Callers, limits::Limits, presence::Presence},
+    service::{audit::Failures, auth::Callers, hashing::Hasher, limits::Limits, presence::Presence},
     store::Db,
     tasks::Tasks,
 };
@@ -34,27 +32,33 @@ pub struct App {
     pub callers: Callers,
     /// What was tried lately, against guessing.
     pub limits: Limits,
-    /// A permit a core for password hashing: a storm of logins must not take them all from chat.
-    pub hashing: Semaphore,
-    /// A permit a password job that may wait at all.
-    pub hashing_queue: Semaphore,
+    /// Which failed logins the audit log may still take.
+    pub login_failures: Failures,
+    /// When this process started, Unix milliseconds.
+    pub started_ms: i64,
+    /// Hashes passwords beside everything else: a storm of logins must not slow chat down.
+    pub hasher: Hasher,
 }
 
 impl App {
     /// Puts the parts together.
-    pub fn new(config: Config, keys: Keys, ids: Ids, clock: Clock, db: Db, tasks: Tasks) -> Arc<Self> {
-        Arc::new(Self {
+    ///
+    /// # Errors
+    /// Where threads cannot be started: a sentence.
+    pub fn new(config: Config, keys: Keys, ids: Ids, clock: Clock, db: Db, tasks: Tasks) -> Result<Arc<Self>, String> {
+        Ok(Arc::new(Self {
             keys,
             ids,
             db,
             tasks,
+            started_ms: clock.now_ms(),
             clock,
             presence: Presence::default(),
             callers: Callers::new(),
             limits: Limits::new(config.login_attempts),
-            hashing: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
-            hashing_queue: Semaphore::new(hashing_queue_length()),
+            login_failures: Failures::default(),
+            hasher: Hasher::start()?,
             config,
-        })
+        }))
     }
 }

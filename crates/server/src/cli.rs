@@ -1,8 +1,13 @@
 //! The command line.
 
+mod database;
+mod token;
+mod user;
+
 use std::{fs, io::Write as _, path::Path, process::ExitCode, sync::Arc};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -48,6 +53,8 @@ fn command() -> Command {
                 .about("Print the settings in force, secrets masked")
                 .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON object")),
         )
+        .subcommand(user::command())
+        .subcommand(token::command())
         .subcommand(Command::new("openapi").about("Print the REST interface's OpenAPI 3.1 document"))
 }
 
@@ -98,6 +105,8 @@ fn run(matches: &ArgMatches) -> Outcome {
                 .map_err(|e| failure(e.to_string()))
         }
         Some(("migrate", sub)) => migrate(&config, sub),
+        Some(("user", sub)) => user::run(&config, sub),
+        Some(("token", sub)) => token::run(&config, sub),
         _ => {
             config.unsupported().map_err(|e| (EXIT_CONFIG, e.to_string()))?;
             serve(config, &warnings)
@@ -130,12 +139,20 @@ fn serve(config: Config, warnings: &[String]) -> Outcome {
     }
     let runtime = runtime()?;
     let well = runtime.block_on(async {
-        let server = lifecycle::start(config, Clock::System).await.map_err(failure)?;
+        // Heard from the first moment: a signal that nobody hears ends a process without a word.
+        let mut signals = Signals::listen().map_err(|e| failure(format!("signals cannot be heard: {e}")))?;
+        let server = tokio::select! {
+            started = lifecycle::start(config, Clock::System) => started.map_err(failure)?,
+            () = signals.next() => {
+                tracing::info!("stopped before it listened");
+                return Ok(true);
+            }
+        };
         let tasks = server.app.tasks.clone();
         server.app.tasks.spawn("signals", async move {
             let stopped = tasks.clone();
             tokio::select! {
-                () = signals(&tasks) => {}
+                () = signals.obey(&tasks) => {}
                 () = stopped.hard_stop() => {}
             }
         });
@@ -146,26 +163,32 @@ fn serve(config: Config, warnings: &[String]) -> Outcome {
     if well { Ok(()) } else { Err(failure("stopped because a part of the server died; the log says which")) }
 }
 
-/// The first signal stops in order, the second at once.
-async fn signals(tasks: &crate::tasks::Tasks) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        tracing::warn!("signals cannot be heard");
-        return;
-    };
-    let mut first = true;
-    loop {
+/// SIGTERM and SIGINT.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
         }
-        if !first {
-            tracing::warn!("stopping at once");
-            #[allow(clippy::disallowed_methods, reason = "a second signal asks for just this")]
-            std::process::exit(i32::from(EXIT_FAILURE));
-        }
-        first = false;
+    }
+
+    /// The first stops in order, the second at once.
+    async fn obey(&mut self, tasks: &crate::tasks::Tasks) {
+        self.next().await;
         tasks.stop_softly();
+        self.next().await;
+        tracing::warn!("stopping at once");
+        #[allow(clippy::disallowed_methods, reason = "a second signal asks for just this")]
+        std::process::exit(i32::from(EXIT_FAILURE));
     }
 }
 

@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use mesh_protocol::{rest::FieldError, text::TextError};
 
+use crate::config::Secret;
+
 /// The class of an [`Error`]: decides the HTTP status and the `system.error` code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -47,6 +49,8 @@ pub struct Error {
     pub fields: Vec<FieldError>,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// What completes a login, for `totp_required`.
+    pub challenge: Option<Box<Secret>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -56,7 +60,21 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of a kind.
     pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), fields: Vec::new(), retry_after: None, source: None }
+        Self {
+            kind,
+            code,
+            message: message.into(),
+            fields: Vec::new(),
+            retry_after: None,
+            challenge: None,
+            source: None,
+        }
+    }
+
+    /// The same with what completes a login.
+    #[must_use]
+    pub fn with_challenge(self, challenge: impl Into<String>) -> Self {
+        Self { challenge: Some(Box::new(Secret::new(challenge))), ..self }
     }
 
     /// 404 for a room, whether absent or invisible: the two look the same.

@@ -23,6 +23,7 @@ use crate::{
     realtime::{hub::Hub, upgrade::upgrade},
     store::{Db, migrate},
     tasks::Tasks,
+    worker,
 };
 
 /// How long a client may take to send a request's head.
@@ -67,8 +68,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
         tracing::info!("push is off: GOTIFY_URL is not set");
     }
     let (host, port) = (config.host, config.port);
-    let app = App::new(config, keys, ids, clock, db, tasks);
+    let app = App::new(config, keys, ids, clock, db, tasks)?;
     let hub = Hub::start(app.clone(), happenings);
+    worker::start(&app);
     let listener = listen(host, port).await?;
     let addr = listener.local_addr().map_err(|e| format!("cannot tell where it listens: {e}"))?;
     let websocket = Router::new().route("/ws", get(upgrade).with_state(hub.clone()));

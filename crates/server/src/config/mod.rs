@@ -223,10 +223,6 @@ impl Config {
     /// # Errors
     /// The first such value, with what is accepted now.
     pub fn unsupported(&self) -> Result<(), ConfigError> {
-        if self.registration == Registration::Invite {
-            let message = "comes with a later release; accepted now: open, closed";
-            return Err(ConfigError::value("MESH_REGISTRATION", self.registration.as_str(), message));
-        }
         if let Some(url) = &self.bus_url {
             let message = "joining several servers comes with a later release; accepted now: unset (one process)";
             return Err(ConfigError::value("MESH_BUS_URL", &database::mask_url(url.expose()), message));

@@ -299,8 +299,7 @@ pub const TABLE: &[Variable] = &[
         ),
         |c, v| parse::registration(v).map(|x| c.registration = x),
     )
-    .default("open")
-    .later("`invite`", "`invite`"),
+    .default("open"),
     row(
         "MESH_BCRYPT_COST",
         "bcrypt-cost",

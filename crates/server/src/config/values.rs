@@ -106,7 +106,7 @@ impl LogFormat {
 pub enum Registration {
     /// Everybody.
     Open,
-    /// Who has an invite (later release).
+    /// Who has an invite.
     Invite,
     /// Nobody.
     Closed,

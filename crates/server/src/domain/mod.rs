@@ -7,3 +7,5 @@ pub mod mentions;
 pub mod outqueue;
 pub mod policy;
 pub mod recovery;
+pub mod scope;
+pub mod totp;

@@ -50,7 +50,8 @@ mod tests {
 
     #[test]
     fn guests_hold_what_touches_nothing() {
-        let held = |role| Capability::ALL.iter().copied().filter(|c| allows(role, RoomAction::Hold(*c))).collect::<Vec<_>>();
+        let held =
+            |role| Capability::ALL.iter().copied().filter(|c| allows(role, RoomAction::Hold(*c))).collect::<Vec<_>>();
         assert_eq!(held(Guest), [Capability::Call, Capability::Screen, Capability::TerminalView]);
         for role in [Member, Admin, Owner] {
             assert_eq!(held(role), Capability::ALL, "{role:?}");

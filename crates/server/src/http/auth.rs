@@ -26,8 +26,11 @@ use crate::{
     request_body = RegisterRequest,
     responses(
         (status = 201, description = "The account is made and logged in.", body = TokenResponse),
-        (status = 403, description = "`registration_closed`: this server takes no registrations."),
+        (status = 403, description = "`registration_closed`: this server takes no registrations, or none without an \
+            invite; or `invite_invalid`."),
         (status = 409, description = "`username_taken`: the user name is taken, in whatever case."),
+        (status = 429, description = "`rate_limited`: too many accounts from this address; wait as long as \
+            `Retry-After` says."),
     ),
 )]
 pub(super) async fn register(
@@ -47,7 +50,8 @@ pub(super) async fn register(
     responses(
         (status = 200, description = "Logged in.", body = TokenResponse),
         (status = 401, description = "`invalid_credentials`: the user name or the password is wrong; which of them is \
-            not told."),
+            not told. Or `totp_required`: both are right, and a second factor is on; send `challenge` with a code to \
+            `/api/auth/login/totp`."),
         (status = 429, description = "`rate_limited`: too many failures; wait as long as `Retry-After` says."),
     ),
 )]

@@ -8,12 +8,12 @@ use std::{
 
 use axum::{
     body::Body,
-    extract::{ConnectInfo, FromRequest, FromRequestParts, RawPathParams, Request},
+    extract::{ConnectInfo, FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request},
     http::{HeaderMap, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt as _;
-use mesh_protocol::{RoomId, SessionId, event::read_json, limits::MAX_BODY_BYTES, rest::LoginRequest};
+use mesh_protocol::{RoomId, SessionId, UserId, event::read_json, limits::MAX_BODY_BYTES, rest::LoginRequest};
 use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
 use utoipa::{
     IntoParams, ToSchema,
@@ -26,6 +26,7 @@ use utoipa::{
 use crate::{
     app::App,
     config::Cidr,
+    domain::scope,
     error::{Error, Fields, Kind, Result},
     service::{
         accounts::ClientInfo,
@@ -43,7 +44,10 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self> {
-        authenticate(app, bearer(&parts.headers)?).await
+        let caller = authenticate(app, bearer(&parts.headers)?).await?;
+        let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        caller.require(scope::for_call(parts.method.as_str(), path))?;
+        Ok(caller)
     }
 }
 
@@ -132,9 +136,19 @@ id_path!(
     "The room's id."
 );
 id_path!(
+    /// The account in the path.
+    UserPath(UserId),
+    "The account's id."
+);
+id_path!(
     /// The login in the path.
     SessionPath(SessionId),
     "The login's id."
+);
+id_path!(
+    /// The personal access token in the path.
+    TokenPath(SessionId),
+    "The token's id."
 );
 
 /// A JSON body, in a request or an answer.

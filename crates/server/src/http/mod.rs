@@ -3,6 +3,7 @@
 //! A handler reads the request, calls one use-case of [`crate::service`] and writes the answer. What every request has
 //! in common (request id, log span, panics, trailing slash, CORS) is done once, around the router.
 
+mod admin;
 mod auth;
 mod docs;
 mod extract;
@@ -18,6 +19,8 @@ mod sessions;
 mod shell;
 #[cfg(test)]
 mod testing;
+mod tokens;
+mod totp;
 
 pub use openapi::{openapi, openapi_json};
 pub use router::{router, router_with};

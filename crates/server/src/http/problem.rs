@@ -23,6 +23,7 @@ pub(super) fn document(status: StatusCode, code: &str, detail: String, errors: V
         detail,
         code: code.to_owned(),
         errors,
+        challenge: None,
     }
 }
 
@@ -71,11 +72,17 @@ impl IntoResponse for Error {
             _ => {}
         }
         let wait = self.retry_after;
-        let problem = document(status(self.kind), self.code, self.message, self.fields);
+        let mut problem = document(status(self.kind), self.code, self.message, self.fields);
+        problem.challenge = self.challenge.map(|challenge| challenge.expose().to_owned());
         let mut response = response(&problem);
         match self.kind {
             Kind::Unauthorized => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            // RFC 6750, section 3.1.
+            Kind::Forbidden if self.code == "insufficient_scope" => {
+                let challenge = HeaderValue::from_static("Bearer error=\"insufficient_scope\"");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
             }
             Kind::RateLimited | Kind::Unavailable => {
                 let seconds = wait.map_or(1, |wait| wait.as_millis().div_ceil(1000).max(1));

@@ -1,5 +1,9 @@
 //! Query parameters, each checked and named when it is wrong.
 
+mod admin;
+
+pub(super) use admin::{AuditQuery, PageQuery, UsersQuery};
+
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts},

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Extension, Router, response::Redirect, routing::get};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{auth, docs, members, messages, openapi, problem, rooms, server, sessions, shell};
+use super::{admin, auth, docs, members, messages, openapi, problem, rooms, server, sessions, shell, tokens, totp};
 use crate::app::App;
 
 /// Every documented route.
@@ -13,6 +13,7 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(auth::register))
         .routes(routes!(auth::login))
+        .routes(routes!(totp::login_totp))
         .routes(routes!(auth::get_me, sessions::update_me))
         .routes(routes!(sessions::refresh))
         .routes(routes!(sessions::logout))
@@ -21,11 +22,22 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sessions::delete_session))
         .routes(routes!(sessions::ws_ticket))
         .routes(routes!(sessions::capability))
+        .routes(routes!(totp::get_totp, totp::begin_totp, totp::disable_totp))
+        .routes(routes!(totp::confirm_totp))
+        .routes(routes!(tokens::create_token, tokens::list_tokens))
+        .routes(routes!(tokens::delete_token))
         .routes(routes!(rooms::create_room, rooms::list_rooms))
         .routes(routes!(rooms::get_room))
         .routes(routes!(members::list_members, members::add_member))
         .routes(routes!(messages::list_messages, messages::post_message))
+        .routes(routes!(admin::list_users, admin::create_user))
+        .routes(routes!(admin::get_user, admin::update_user))
+        .routes(routes!(admin::get_stats))
+        .routes(routes!(admin::list_audit))
+        .routes(routes!(admin::create_registration_invite, admin::list_registration_invites))
+        .routes(routes!(admin::delete_registration_invite))
         .routes(routes!(server::get_info))
+        .routes(routes!(server::jwks))
         .routes(routes!(server::health))
         .routes(routes!(server::ready))
 }

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
 use mesh_protocol::rest::{Health, Info};
 
 use super::extract::Json;
@@ -19,6 +23,25 @@ fn ok() -> Json<Health> {
 )]
 pub(super) async fn get_info(State(app): State<Arc<App>>) -> Json<Info> {
     Json(service::info::info(&app))
+}
+
+/// The public keys of this server's tokens
+///
+/// A JWK set (RFC 7517), so that an agent verifies tokens without asking. It holds every key that may still have signed
+/// one: a token's `kid` names its own; ask again where it names none of these. Empty where a shared secret signs.
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", tag = "server", security(()),
+    responses((
+        status = 200, description = "The keys.", body = serde_json::Value, content_type = "application/jwk-set+json",
+        example = json!({"keys": [{
+            "alg": "EdDSA", "crv": "Ed25519", "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "kty": "OKP",
+            "use": "sig", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        }]}),
+    )),
+)]
+pub(super) async fn jwks(State(app): State<Arc<App>>) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/jwk-set+json"), (header::CACHE_CONTROL, "public, max-age=300")];
+    (headers, app.keys.jwks().to_string()).into_response()
 }
 
 /// Whether the process lives

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use axum::{extract::State, http::StatusCode};
 use mesh_protocol::{
     model::User,
-    rest::{CapabilityRequest, CapabilityResponse, ChangePasswordRequest, RefreshRequest, SessionInfo, Ticket, TokenResponse, UpdateMeRequest},
+    rest::{
+        CapabilityRequest, CapabilityResponse, ChangePasswordRequest, RefreshRequest, SessionInfo, Ticket,
+        TokenResponse, UpdateMeRequest,
+    },
 };
 
 use super::extract::{Json, SessionPath};
@@ -33,9 +36,10 @@ use crate::{
 )]
 pub(super) async fn refresh(
     State(app): State<Arc<App>>,
+    client: ClientInfo,
     Json(request): Json<RefreshRequest>,
 ) -> Result<Json<TokenResponse>> {
-    sessions::refresh(&app, request).await.map(Json)
+    sessions::refresh(&app, request, client).await.map(Json)
 }
 
 /// Log out
@@ -45,8 +49,8 @@ pub(super) async fn refresh(
     post, path = "/api/auth/logout", tag = "accounts",
     responses((status = 204, description = "Logged out.")),
 )]
-pub(super) async fn logout(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCode> {
-    sessions::logout(&app, &caller).await.map(|()| StatusCode::NO_CONTENT)
+pub(super) async fn logout(State(app): State<Arc<App>>, caller: Caller, client: ClientInfo) -> Result<StatusCode> {
+    sessions::logout(&app, &caller, &client).await.map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Change your own account
@@ -106,9 +110,10 @@ pub(super) async fn list_sessions(State(app): State<Arc<App>>, caller: Caller) -
 pub(super) async fn delete_session(
     State(app): State<Arc<App>>,
     caller: Caller,
+    client: ClientInfo,
     SessionPath(session): SessionPath,
 ) -> Result<StatusCode> {
-    sessions::delete(&app, &caller, session).await.map(|()| StatusCode::NO_CONTENT)
+    sessions::delete(&app, &caller, &client, session).await.map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Get a ticket for the WebSocket

@@ -127,8 +127,7 @@ impl Keys {
     /// `internal` where signing fails.
     pub fn sign(&self, typ: &'static str, claims: &impl Serialize) -> Result<String> {
         let key = self.keys.first().ok_or_else(|| Error::internal("the server has no signing key"))?;
-        let header =
-            Header { typ: Some(typ.to_owned()), kid: Some(key.id.clone()), ..Header::new(self.algorithm) };
+        let header = Header { typ: Some(typ.to_owned()), kid: Some(key.id.clone()), ..Header::new(self.algorithm) };
         jsonwebtoken::encode(&header, claims, &key.encoding).map_err(Error::internal)
     }
 

@@ -71,14 +71,15 @@ impl Material {
         }
     }
 
-    /// What a PKCS#8 key says it is.
-    fn of_pkcs8(der: &[u8]) -> Self {
-        match PrivateKeyInfo::try_from(der).map(|info| info.algorithm.oid.to_string()).as_deref() {
-            Ok("1.3.101.112") => Self::Ed25519,
-            Ok("1.2.840.10045.2.1") => Self::P256,
-            Ok("1.2.840.113549.1.1.1") => Self::Rsa,
+    /// What a PKCS#8 key says it is; `None` for what is no whole one.
+    fn of_pkcs8(der: &[u8]) -> Option<Self> {
+        let info = PrivateKeyInfo::try_from(der).ok()?;
+        Some(match info.algorithm.oid.to_string().as_str() {
+            "1.3.101.112" => Self::Ed25519,
+            "1.2.840.10045.2.1" => Self::P256,
+            "1.2.840.113549.1.1.1" => Self::Rsa,
             _ => Self::Other,
-        }
+        })
     }
 }
 
@@ -107,7 +108,7 @@ pub(super) fn from_block(block: &Block<'_>, algorithm: JwtAlgorithm) -> Result<O
     let material = match block.label {
         "RSA PRIVATE KEY" => Material::Rsa,
         "EC PRIVATE KEY" => Material::P256,
-        _ => Material::of_pkcs8(der),
+        _ => Material::of_pkcs8(der).ok_or_else(damaged)?,
     };
     if material != wanted {
         let algorithm = algorithm.as_str();
@@ -126,11 +127,8 @@ pub(super) fn from_block(block: &Block<'_>, algorithm: JwtAlgorithm) -> Result<O
             key.ok_or_else(|| format!("is damaged or of another curve; expected {expected}")).and_then(p256)
         }
         Material::Rsa => {
-            let key = if general {
-                RsaPrivateKey::from_pkcs8_der(der).ok()
-            } else {
-                RsaPrivateKey::from_pkcs1_der(der).ok()
-            };
+            let key =
+                if general { RsaPrivateKey::from_pkcs8_der(der).ok() } else { RsaPrivateKey::from_pkcs1_der(der).ok() };
             key.ok_or_else(damaged).and_then(rsa)
         }
         Material::Other => Err(damaged()),
@@ -173,7 +171,8 @@ pub(super) fn hmac(secret: &str, id: String) -> SigningKey {
 }
 
 fn ed25519(key: ed25519_dalek::SigningKey) -> Result<SigningKey, String> {
-    let der = KeypairBytes { secret_key: key.to_bytes(), public_key: None }.to_pkcs8_der().map_err(|e| e.to_string())?;
+    let der =
+        KeypairBytes { secret_key: key.to_bytes(), public_key: None }.to_pkcs8_der().map_err(|e| e.to_string())?;
     let public = key.verifying_key().to_bytes();
     let members = [("crv", "Ed25519".to_owned()), ("kty", "OKP".to_owned()), ("x", base64url(&public))];
     let decoding = DecodingKey::from_ed_der(&public);
@@ -184,8 +183,7 @@ fn p256(key: p256::SecretKey) -> Result<SigningKey, String> {
     let der = key.to_pkcs8_der().map_err(|e| e.to_string())?;
     let point = key.public_key().to_encoded_point(false);
     let (Some(x), Some(y)) = (point.x(), point.y()) else { return Err("has no public half".to_owned()) };
-    let members =
-        [("crv", "P-256".to_owned()), ("kty", "EC".to_owned()), ("x", base64url(x)), ("y", base64url(y))];
+    let members = [("crv", "P-256".to_owned()), ("kty", "EC".to_owned()), ("x", base64url(x)), ("y", base64url(y))];
     let decoding = DecodingKey::from_ec_der(point.as_bytes());
     Ok(public_key(JwtAlgorithm::Es256, &members, EncodingKey::from_ec_der(der.as_bytes()), decoding))
 }

@@ -56,6 +56,8 @@ pub struct Conn {
     caller: Mutex<Arc<Caller>>,
     /// Its times are to be judged anew: the credential was renewed, or the clock moved.
     pub(super) retimed: AtomicBool,
+    /// It has been told its name: what is its own affair alone comes after that.
+    pub(super) welcomed: AtomicBool,
     peer: OnceLock<PeerId>,
     outbox: Mutex<Outbox>,
     pub(super) waker: AtomicWaker,
@@ -71,6 +73,7 @@ impl Conn {
             addr,
             caller: Mutex::new(Arc::new(caller)),
             retimed: AtomicBool::new(false),
+            welcomed: AtomicBool::new(false),
             peer: OnceLock::new(),
             outbox: Mutex::new(Outbox { queue: OutQueue::default(), close: None }),
             waker: AtomicWaker::new(),

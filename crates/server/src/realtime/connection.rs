@@ -374,13 +374,16 @@ impl Connection {
             self.conn.close(Close::new(CloseCode::Credential, "token_expired"));
             return false;
         }
-        if left <= WARNING_MS && !self.warned {
-            if let Some(peer) = self.conn.peer() {
-                let expires_at = Timestamp::from_millis(caller.expires_at.saturating_mul(1_000));
-                let warning = self.hub.encoder.event(&TokenExpiring { expires_at }, peer.as_str(), None);
-                self.conn.push(Class::Reply, warning);
-                self.warned = true;
-            }
+        let welcomed = self.conn.welcomed.load(Ordering::Acquire);
+        if left <= WARNING_MS
+            && !self.warned
+            && welcomed
+            && let Some(peer) = self.conn.peer()
+        {
+            let expires_at = Timestamp::from_millis(caller.expires_at.saturating_mul(1_000));
+            let warning = self.hub.encoder.event(&TokenExpiring { expires_at }, peer.as_str(), None);
+            self.conn.push(Class::Reply, warning);
+            self.warned = true;
         }
         if now >= self.next_ping {
             if now.duration_since(self.heard_at) >= 2 * HEARTBEAT {
@@ -390,8 +393,7 @@ impl Connection {
             self.conn.push(Class::Reply, frame::ping_frame(b""));
             self.next_ping = now + HEARTBEAT;
         }
-        let look_again =
-            if self.warned || self.conn.peer().is_none() { left } else { left.saturating_sub(WARNING_MS).max(1) };
+        let look_again = if self.warned || !welcomed { left } else { left.saturating_sub(WARNING_MS).max(1) };
         let look_again = Duration::from_millis(u64::try_from(look_again).unwrap_or(0));
         let mut next = self.next_ping.min(now + look_again.min(HEARTBEAT));
         if self.conn.peer().is_none() {

@@ -1,6 +1,10 @@
 //! From a frame to the use-case that it asks for. Decides nothing itself.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use mesh_protocol::{
@@ -14,7 +18,7 @@ use mesh_protocol::{
         system::{Ack, Auth, Error as Refusal, Hello, Limits, Pong, Welcome, WelcomeUser},
     },
     limits::{HEARTBEAT_SECONDS, MAX_FRAME_BYTES, MAX_MALFORMED, WELCOME_ROOMS},
-    model::{MemberPeer, PeerStatus},
+    model::{MemberPeer, PeerStatus, Scope},
     rest::PostMessageRequest,
 };
 
@@ -27,7 +31,7 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{happening::Origin, outqueue::Class},
+    domain::{happening::Origin, outqueue::Class, scope},
     error::{Error, Result},
     service::{
         accounts,
@@ -162,6 +166,10 @@ fn check(c: &Connection, envelope: &Envelope<'_>) -> Result<(), Refusal> {
 
 fn act(c: &mut Connection, event: ClientEvent, from: Option<&str>, answer: Answer) -> Option<Command> {
     let caller = c.conn.caller();
+    if let Err(e) = caller.require(scope::for_event(event.name())) {
+        answer.outcome(Err(e));
+        return None;
+    }
     match event {
         ClientEvent::Hello(hello) => {
             if c.conn.peer().is_some() {
@@ -209,6 +217,10 @@ async fn renew(answer: &Answer, caller: &Caller, token: &str) -> Result<()> {
     let renewed = auth::authenticate(answer.hub.app(), token).await?;
     if renewed.user_id != caller.user_id {
         return Err(Error::forbidden("token: a connection stays with its user"));
+    }
+    // What it has joined goes on: the newer credential must allow that too.
+    if !renewed.covers(caller) {
+        return Err(Error::forbidden("token: a connection keeps its scopes; this token has fewer"));
     }
     answer.conn.renew(renewed);
     answer.send(answer.hub.encoder.event(&Ack {}, answer.peer(), answer.id.as_deref()));
@@ -263,7 +275,11 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
         conn.close(Close::new(CloseCode::Credential, e.code));
         return Ok(());
     }
-    let (rooms, rooms_complete) = match rooms::welcome(app, caller.user_id, WELCOME_ROOMS).await {
+    let rooms = match caller.may(Scope::RoomsRead) {
+        true => rooms::welcome(app, caller.user_id, WELCOME_ROOMS).await,
+        false => Ok((Vec::new(), false)),
+    };
+    let (rooms, rooms_complete) = match rooms {
         Ok(rooms) => rooms,
         Err(e) => {
             // The name is taken and nothing was told of it: the client begins anew.
@@ -279,7 +295,7 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
         protocol: PROTOCOL_VERSION,
         features: FEATURES.iter().map(|f| (*f).to_owned()).collect(),
         heartbeat_seconds: HEARTBEAT_SECONDS,
-        ice_servers: ice::servers(app, caller.user_id),
+        ice_servers: if caller.may(Scope::Rtc) { ice::servers(app, caller.user_id) } else { Vec::new() },
         limits: Limits {
             max_frame_bytes: MAX_FRAME_BYTES as u64,
             max_message_chars: u64::from(app.config.max_message_chars),
@@ -290,6 +306,7 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
     };
     answer.send(hub.encoder.event(&welcome, answer.peer(), answer.id.as_deref()));
     // It can be warned of its credential's end from now on.
+    conn.welcomed.store(true, Ordering::Release);
     conn.judge_times_anew();
     Ok(())
 }

@@ -116,6 +116,9 @@ pub(super) fn refusal(error: &Error) -> system::Error {
     if let Some(first) = error.fields.first() {
         refusal.details = Some(details(&first.field));
     }
+    if error.code == "insufficient_scope" {
+        refusal.details = Some(serde_json::Map::from_iter([("reason".to_owned(), error.code.into())]));
+    }
     refusal
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use mesh_protocol::{CloseCode, PeerId, RoomId, SessionId, UserId, event::chat::MessageCreated};
+use mesh_protocol::{CloseCode, PeerId, RoomId, SessionId, UserId, event::chat::MessageCreated, model::Scope};
 use tokio::sync::mpsc;
 
 use super::{
@@ -220,7 +220,8 @@ impl Hub {
                 Happening::Ended { user, sessions, why } => self.end(user, &sessions, why),
                 Happening::User { user, event } => {
                     let conns = locked(&self.people).by_user.get(&user).cloned().unwrap_or_default();
-                    for conn in conns {
+                    // A personal access token hears of rooms only where it may see them.
+                    for conn in conns.iter().filter(|conn| conn.caller().may(Scope::RoomsRead)) {
                         let to = conn.peer().map_or("server", PeerId::as_str);
                         conn.push(Class::Ordered, self.encoder.user_event(&event, to));
                     }
@@ -240,7 +241,9 @@ impl Hub {
             self.app.callers.forget(*session);
         }
         let conns = locked(&self.people).by_user.get(&user).cloned().unwrap_or_default();
-        for conn in conns.iter().filter(|conn| sessions.contains(&conn.caller().session_id)) {
+        // A disabled account has no connections, on whatever they stand.
+        let all = why == Ending::Disabled;
+        for conn in conns.iter().filter(|conn| all || sessions.contains(&conn.caller().session_id)) {
             conn.close(close);
         }
     }

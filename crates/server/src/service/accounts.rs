@@ -1,6 +1,6 @@
 //! Accounts and logins.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use mesh_protocol::{
     UserId,
@@ -8,6 +8,8 @@ use mesh_protocol::{
     rest::{ChangePasswordRequest, LoginRequest, RegisterRequest, TokenResponse, UpdateMeRequest},
     text::{DisplayName, Email, Username, check_password},
 };
+use serde_json::json;
+use uuid::Uuid;
 
 use crate::{
     app::App,
@@ -15,15 +17,14 @@ use crate::{
     domain::happening::Ending,
     error::{Error, Fields, Kind, Result},
     service::{
+        audit::{self, action},
         auth::Caller,
-        limits,
+        invites, limits,
         sessions::{self, Login},
+        totp,
     },
-    store,
+    store::{self, Tx},
 };
-
-/// Password jobs that may wait for a permit, a core: beyond it callers are told to try again.
-const HASHING_QUEUE: usize = 64;
 
 /// Where a request comes from.
 #[derive(Clone, Debug)]
@@ -44,17 +45,46 @@ fn cost_of(hash: &str) -> Option<u32> {
     hash.split('$').nth(2)?.parse().ok()
 }
 
-/// Does bcrypt's work off the async threads, as many at a time as there are cores.
-async fn hashing<T: Send + 'static>(app: &App, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let busy = || Error::unavailable("busy", "too many logins at once; try again", Duration::from_secs(2));
-    let _waiting = app.hashing_queue.try_acquire().map_err(|_| busy())?;
-    let _permit = app.hashing.acquire().await.map_err(|_| busy())?;
-    app.tasks.blocking(work).await.ok_or_else(|| Error::internal("password hashing failed"))
+/// What stands between somebody and an account.
+#[derive(Clone, Copy)]
+enum Gate {
+    Open,
+    Invite(Uuid),
+    BadInvite,
+    Closed,
 }
 
-/// How many password jobs may wait at once.
-pub fn hashing_queue_length() -> usize {
-    HASHING_QUEUE * std::thread::available_parallelism().map_or(2, usize::from)
+impl Gate {
+    fn of(app: &App, invite: Option<&str>) -> Self {
+        match (app.config.registration, invite) {
+            (Registration::Open, _) => Self::Open,
+            (Registration::Invite, Some(code)) => invites::parse(app, code).map_or(Self::BadInvite, Self::Invite),
+            _ => Self::Closed,
+        }
+    }
+
+    /// Whether it would let somebody through now.
+    fn look(self, tx: &mut Tx<'_>, now: i64) -> Result<()> {
+        match self {
+            Self::Invite(id) if store::invites::usable(tx, id, now)? => Ok(()),
+            Self::Invite(_) => Err(invites::invalid()),
+            _ => self.pass(tx, now),
+        }
+    }
+
+    /// Lets somebody through, which uses their invite.
+    fn pass(self, tx: &mut Tx<'_>, now: i64) -> Result<()> {
+        match self {
+            Self::Open => Ok(()),
+            Self::Invite(id) => invites::take(tx, id, now),
+            Self::BadInvite => Err(invites::invalid()),
+            Self::Closed => Err(closed()),
+        }
+    }
+
+    fn invite(self) -> Option<Uuid> {
+        if let Self::Invite(id) = self { Some(id) } else { None }
+    }
 }
 
 fn closed() -> Error {
@@ -64,7 +94,7 @@ fn closed() -> Error {
 /// Makes an account and logs it in. The first account of a server is its administrator's, whatever the mode.
 ///
 /// # Errors
-/// 422 with every field that is not allowed; 409 `username_taken`; 403 `registration_closed`.
+/// 422 with every field that is not allowed; 409 `username_taken`; 403 `registration_closed` or `invite_invalid`.
 pub async fn register(app: &Arc<App>, request: RegisterRequest, client: ClientInfo) -> Result<TokenResponse> {
     let mut fields = Fields::default();
     let username = fields.take("username", Username::parse(&request.username));
@@ -74,15 +104,16 @@ pub async fn register(app: &Arc<App>, request: RegisterRequest, client: ClientIn
     let Some(username) = username else { return Err(fields.into_error()) };
     fields.check()?;
 
-    let open = app.config.registration == Registration::Open;
-    // Asked again in the transaction; here it spares a closed server the hashing.
-    if !open && app.db.read(store::users::any).await? {
-        return Err(closed());
-    }
+    let (gate, now) = (Gate::of(app, request.invite.as_deref()), app.clock.now_ms());
     limits::begin_registration(app, client.ip)?;
+    if !matches!(gate, Gate::Open) {
+        // Asked again in the transaction; here it spares the server the hashing.
+        app.db.read(move |tx| if store::users::any(tx)? { gate.look(tx, now) } else { Ok(()) }).await?;
+    }
     let cost = app.config.bcrypt_cost;
     let password = request.password;
-    let hash = hashing(app, move || bcrypt::hash(password, cost)).await?.map_err(Error::internal)?;
+    let hash = app.hasher.run(move || bcrypt::hash(password, cost)).await?.map_err(Error::internal)?;
+    let ip = client.ip;
     let login = Login::new(app, client);
     let user = User {
         id: UserId::new(app.ids.uuid()),
@@ -96,10 +127,11 @@ pub async fn register(app: &Arc<App>, request: RegisterRequest, client: ClientIn
         .db
         .write(0, {
             let login = Arc::new(login);
+            let trail = audit::trail_as(app, user.id, &user.username, Some(ip));
             move |tx| {
                 let first = !store::users::any(tx)?;
-                if !open && !first {
-                    return Err(closed());
+                if !first {
+                    gate.pass(tx, now)?;
                 }
                 let role = if first { UserRole::Admin } else { UserRole::User };
                 let user = User { role, ..user.clone() };
@@ -107,6 +139,9 @@ pub async fn register(app: &Arc<App>, request: RegisterRequest, client: ClientIn
                     return Err(Error::new(Kind::Conflict, "username_taken", "this user name is taken"));
                 }
                 login.store(tx, user.id)?;
+                let invite = gate.invite().filter(|_| !first);
+                let details = json!({"role": role.as_str(), "invite": invite});
+                audit::on_user(tx, &trail, action::REGISTERED, user.id, &user.username, Some(&details))?;
                 Ok((login.clone(), user))
             }
         })
@@ -117,10 +152,12 @@ pub async fn register(app: &Arc<App>, request: RegisterRequest, client: ClientIn
 /// Logs in.
 ///
 /// # Errors
-/// 401 `invalid_credentials`: the same answer in the same time for an unknown user and a wrong password.
+/// 401 `invalid_credentials`: the same answer in the same time for an unknown user and a wrong password; 401
+/// `totp_required` where a second factor is on.
 pub async fn login(app: &Arc<App>, request: LoginRequest, client: ClientInfo) -> Result<TokenResponse> {
     let wrong = || Error::new(Kind::Unauthorized, "invalid_credentials", "the user name or the password is wrong");
-    let attempt = limits::begin_login(app, &request.username, client.ip)?;
+    let attempt = limits::begin_login(app, &request.username, client.ip)
+        .inspect_err(|_| audit::login_failed(app, None, client.ip, "rate_limited"))?;
     // No account has such a name; the comparison below is made all the same.
     let name = Username::parse(&request.username).map(Username::into_string).unwrap_or_default();
     let account = app.db.read(move |tx| store::users::by_name(tx, &name)).await?;
@@ -129,28 +166,55 @@ pub async fn login(app: &Arc<App>, request: LoginRequest, client: ClientInfo) ->
     // Beyond 72 bytes bcrypt would compare a prefix: such a password is nobody's.
     let fits = password.len() <= 72;
     let cost = app.config.bcrypt_cost;
-    let (matches, anew) = hashing(app, move || {
-        let matches = fits && bcrypt::verify(&password, &hash).unwrap_or(false);
-        // The administrator wants another cost than this hash was made with.
-        let anew = (matches && cost_of(&hash) != Some(cost)).then(|| bcrypt::hash(&password, cost).ok()).flatten();
-        (matches, anew)
-    })
-    .await?;
-    let Some(account) = account.filter(|a| matches && !a.disabled) else { return Err(wrong()) };
+    let (matches, anew) = app
+        .hasher
+        .run(move || {
+            let matches = fits && bcrypt::verify(&password, &hash).unwrap_or(false);
+            // The administrator wants another cost than this hash was made with.
+            let anew = (matches && cost_of(&hash) != Some(cost)).then(|| bcrypt::hash(&password, cost).ok()).flatten();
+            (matches, anew)
+        })
+        .await?;
+    let named = account.as_ref().map(|a| (a.user.id, a.user.username.clone()));
+    let disabled = account.as_ref().is_some_and(|a| matches && a.disabled);
+    let Some(account) = account.filter(|a| matches && !a.disabled) else {
+        let reason = match named {
+            None => "unknown_user",
+            Some(_) if disabled => "disabled",
+            Some(_) => "wrong_password",
+        };
+        audit::login_failed(app, named, client.ip, reason);
+        return Err(wrong());
+    };
     attempt.succeeded();
+    let trail = audit::trail_as(app, account.user.id, &account.user.username, Some(client.ip));
     let login = Arc::new(Login::new(app, client));
     let user = account.user.id;
     let stored = login.clone();
     let checked = account.password_hash;
-    app.db
+    let second = app
+        .db
         .write(user.uuid().as_u128(), move |tx| {
-            if let Some(anew) = &anew {
-                store::users::set_password(tx, user, anew, &checked)?;
+            let mut hash = &checked;
+            if let Some(anew) = &anew
+                && store::users::set_password(tx, user, anew, &checked)?
+            {
+                hash = anew;
             }
-            stored.store(tx, user)
+            match store::totp::of_user(tx, user)?.filter(|factor| factor.confirmed) {
+                Some(factor) => Ok(Some((hash.clone(), factor.sealed))),
+                None => {
+                    stored.store(tx, user)?;
+                    audit::on_session(tx, &trail, action::LOGIN, stored.session(), None)?;
+                    Ok(None)
+                }
+            }
         })
         .await?;
-    login.answer(app, account.user)
+    match second {
+        None => login.answer(app, account.user),
+        Some((hash, sealed)) => Err(totp::required(app, user, &hash, &sealed)),
+    }
 }
 
 /// The caller's own account.
@@ -215,14 +279,16 @@ pub async fn change_password(
     let account = app.db.read(move |tx| store::users::by_id(tx, id)).await?.ok_or_else(gone)?;
     let (current, checked) = (request.current_password, account.password_hash.clone());
     let fits = current.len() <= 72;
-    let matches = hashing(app, move || bcrypt::verify(current, &checked)).await?.unwrap_or(false);
+    let matches = app.hasher.run(move || bcrypt::verify(current, &checked)).await?.unwrap_or(false);
     if !(matches && fits) {
+        audit::login_failed(app, Some((id, account.user.username)), client.ip, "wrong_current_password");
         return Err(Error::new(Kind::Forbidden, "invalid_credentials", "the current password is wrong"));
     }
     attempt.succeeded();
     let (cost, new) = (app.config.bcrypt_cost, request.new_password);
-    let hash = hashing(app, move || bcrypt::hash(new, cost)).await?.map_err(Error::internal)?;
+    let hash = app.hasher.run(move || bcrypt::hash(new, cost)).await?.map_err(Error::internal)?;
     let (keep, now) = (caller.session_id, app.clock.now_ms());
+    let trail = audit::trail_of(app, caller, Some(client.ip));
     let ended = app
         .db
         .write(id.uuid().as_u128(), move |tx| {
@@ -230,6 +296,7 @@ pub async fn change_password(
                 let message = "the password was changed from elsewhere in the meantime";
                 return Err(Error::new(Kind::Conflict, "conflict", message));
             }
+            audit::on_user(tx, &trail, action::PASSWORD_CHANGED, id, &account.user.username, None)?;
             sessions::end_others(tx, id, Some(keep), now, Ending::LoggedOut)
         })
         .await?;

@@ -73,9 +73,9 @@ async fn member_may(app: &App, caller: &Caller, room: RoomId, capabilities: &[Ca
             if crate::store::members::role(tx, &room, &user)?.is_none() {
                 return Err(Error::room_not_found());
             }
-            wanted.iter().try_for_each(|capability| {
-                authorise(tx, &room, &user, RoomAction::Hold(*capability)).map(drop)
-            })
+            wanted
+                .iter()
+                .try_for_each(|capability| authorise(tx, &room, &user, RoomAction::Hold(*capability)).map(drop))
         })
         .await
 }

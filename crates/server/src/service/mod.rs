@@ -1,16 +1,24 @@
 //! The use-cases: each authorises, changes and publishes. They know neither HTTP nor WebSocket.
 
 pub mod accounts;
+pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod capabilities;
 pub mod chat;
+pub mod ended;
+pub mod hashing;
 pub mod health;
 pub mod ice;
 pub mod info;
+pub mod invites;
 pub mod limits;
 pub mod presence;
 pub mod rooms;
 pub mod sessions;
+pub mod tokens;
+pub mod totp;
+pub mod users;
 
 /// A part of a list.
 #[derive(Debug)]

@@ -87,6 +87,11 @@ impl Presence {
         }
     }
 
+    /// How many peers there are.
+    pub fn connections(&self) -> u64 {
+        self.state().users.values().map(|connected| connected.peers.len() as u64).sum()
+    }
+
     /// Whether `user` has a peer.
     pub fn is_online(&self, user: UserId) -> bool {
         self.state().users.contains_key(&user)

@@ -172,7 +172,11 @@ pub async fn add_member(app: &App, caller: &Caller, room: RoomId, request: AddMe
             let action = RoomAction::AddMember(role);
             authorise(tx, &room.to_string(), &by.to_string(), action)?;
             let (field, account) = match (&request.username, request.user_id) {
-                (Some(name), _) => ("username", store::users::by_name(tx, name)?),
+                (Some(name), _) => match Username::parse(name) {
+                    Ok(name) => ("username", store::users::by_name(tx, name.as_str())?),
+                    // Nobody has such a name.
+                    Err(_) => ("username", None),
+                },
                 (None, Some(id)) => ("user_id", store::users::by_id(tx, id)?),
                 (None, None) => ("username", None),
             };

@@ -8,10 +8,12 @@ use mesh_protocol::{
     model::User,
     rest::{RefreshRequest, SessionInfo, Ticket, TokenResponse},
 };
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{
     accounts::ClientInfo,
+    audit::{self, action},
     auth::{Caller, hash_token, hex},
 };
 use crate::{
@@ -20,6 +22,7 @@ use crate::{
     error::{Error, Kind, Result},
     store::{
         self, Tx,
+        audit::Trail,
         sessions::{NewSession, Rotation},
     },
 };
@@ -107,6 +110,10 @@ impl Login {
         store::sessions::insert(tx, &new)
     }
 
+    pub(super) fn session(&self) -> SessionId {
+        self.session
+    }
+
     pub(super) fn answer(&self, app: &App, user: User) -> Result<TokenResponse> {
         answer(app, user, &self.refresh)
     }
@@ -145,13 +152,13 @@ enum Refreshed {
 ///
 /// # Errors
 /// 401 `token_invalid` or `token_expired`.
-pub async fn refresh(app: &Arc<App>, request: RefreshRequest) -> Result<TokenResponse> {
+pub async fn refresh(app: &Arc<App>, request: RefreshRequest, client: ClientInfo) -> Result<TokenResponse> {
     let dead = || Error::new(Kind::Unauthorized, "token_invalid", "the refresh token has been used or never was");
     let given = RefreshToken::parse(app, &request.refresh_token).ok_or_else(dead)?;
     let next = Arc::new(RefreshToken::new(app, given.session, app.ids.random()));
     let session = given.session;
     let now = app.clock.now_ms();
-    let (rotated, house) = (next.clone(), app.clone());
+    let (rotated, house, ip) = (next.clone(), app.clone(), client.ip);
     let outcome = app
         .db
         .write(session.uuid().as_u128(), move |tx| {
@@ -178,7 +185,12 @@ pub async fn refresh(app: &Arc<App>, request: RefreshRequest) -> Result<TokenRes
             {
                 return Ok(Refreshed::Again(account.user, RefreshToken::new(&house, session, nonce)));
             }
-            end(tx, state.user, session, now, Ending::TokenReused)?;
+            if end(tx, state.user, session, now, Ending::TokenReused)? {
+                // Who it was is not known: the owner, or whoever has the copy.
+                let trail = Trail { ids: house.ids.clone(), now, actor: None, name: None, ip: Some(ip.to_string()) };
+                let details = json!({"user_id": account.user.id, "username": account.user.username});
+                audit::on_session(tx, &trail, action::TOKEN_REUSED, session, Some(&details))?;
+            }
             Ok(Refreshed::Reused)
         })
         .await?;
@@ -218,7 +230,11 @@ pub(super) fn end_others(
     now: i64,
     why: Ending,
 ) -> Result<Vec<SessionId>> {
-    let sessions = store::sessions::revoke_others(tx, user, keep, now)?;
+    let mut sessions = store::sessions::revoke_others(tx, user, keep, now)?;
+    if why == Ending::Disabled {
+        // A changed password leaves machines alone; a disabled account does not.
+        sessions.extend(store::tokens::revoke_all(tx, user, now)?);
+    }
     if !sessions.is_empty() {
         tx.publish(Happening::Ended { user, sessions: sessions.clone(), why });
     }
@@ -229,18 +245,28 @@ pub(super) fn end_others(
 ///
 /// # Errors
 /// As the store says.
-pub async fn logout(app: &App, caller: &Caller) -> Result<()> {
-    delete(app, caller, caller.session_id).await.map(drop)
+pub async fn logout(app: &App, caller: &Caller, client: &ClientInfo) -> Result<()> {
+    delete(app, caller, client, caller.session_id).await.map(drop)
 }
 
 /// Ends one of the caller's logins.
 ///
 /// # Errors
 /// 404 where it is none of theirs.
-pub async fn delete(app: &App, caller: &Caller, session: SessionId) -> Result<()> {
+pub async fn delete(app: &App, caller: &Caller, client: &ClientInfo, session: SessionId) -> Result<()> {
     let (user, now) = (caller.user_id, app.clock.now_ms());
-    let ended =
-        app.db.write(session.uuid().as_u128(), move |tx| end(tx, user, session, now, Ending::LoggedOut)).await?;
+    let trail = audit::trail_of(app, caller, Some(client.ip));
+    let what = if session == caller.session_id { action::LOGOUT } else { action::SESSION_ENDED };
+    let ended = app
+        .db
+        .write(session.uuid().as_u128(), move |tx| {
+            let ended = end(tx, user, session, now, Ending::LoggedOut)?;
+            if ended {
+                audit::on_session(tx, &trail, what, session, None)?;
+            }
+            Ok(ended)
+        })
+        .await?;
     // The hub forgets it too; this way the next request on this node cannot be faster.
     app.callers.forget(session);
     if ended { Ok(()) } else { Err(Error::new(Kind::NotFound, "not_found", "you have no such login")) }

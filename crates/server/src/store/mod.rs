@@ -1,6 +1,9 @@
 //! The only place with SQL. Each statement is one text that both databases run.
 
+pub mod admin;
+pub mod audit;
 pub mod db;
+pub mod invites;
 pub mod members;
 pub mod messages;
 pub mod migrate;
@@ -8,6 +11,8 @@ mod postgres;
 pub mod rooms;
 pub mod sessions;
 mod sqlite;
+pub mod tokens;
+pub mod totp;
 pub mod users;
 
 pub use db::{Db, Tx};
@@ -29,7 +34,19 @@ pub(crate) use statements;
 /// # Errors
 /// The first one that it does not.
 pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
-    for page in [members::ALL, messages::ALL, migrate::ALL, rooms::ALL, sessions::ALL, users::ALL] {
+    for page in [
+        admin::ALL,
+        audit::ALL,
+        invites::ALL,
+        members::ALL,
+        messages::ALL,
+        migrate::ALL,
+        rooms::ALL,
+        sessions::ALL,
+        tokens::ALL,
+        totp::ALL,
+        users::ALL,
+    ] {
         for sql in page {
             tx.prepare(sql)?;
         }

@@ -43,6 +43,8 @@ impl ToSql for Param<'_> {
 /// One connection, used by one thread.
 pub(super) struct Session {
     config: Config,
+    /// As SQLite's readers: what changes something is refused.
+    read_only: bool,
     client: Option<Client>,
     statements: HashMap<&'static str, Statement>,
     /// The running job has changed something.
@@ -54,9 +56,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    fn new(config: Config) -> Self {
+    fn new(config: Config, read_only: bool) -> Self {
         let (client, statements) = (None, HashMap::new());
-        Self { config, client, statements, wrote: false, spoiled: false, repeat: false }
+        Self { config, read_only, client, statements, wrote: false, spoiled: false, repeat: false }
     }
 
     /// Connects where it is not connected.
@@ -64,7 +66,11 @@ impl Session {
         if self.client.as_ref().is_none_or(Client::is_closed) {
             self.statements.clear();
             self.client = None;
-            self.client = Some(self.config.connect(NoTls)?);
+            let mut client = self.config.connect(NoTls)?;
+            if self.read_only {
+                client.batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")?;
+            }
+            self.client = Some(client);
         }
         Ok(())
     }
@@ -136,7 +142,7 @@ fn read_row(row: &postgres::Row) -> Result<Row, postgres::Error> {
 pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
     let mut config: Config = url.parse().map_err(|e| format!("DATABASE_URL cannot be read: {e}"))?;
     config.application_name("mesh-server").connect_timeout(Duration::from_secs(10));
-    let mut first = Session::new(config.clone());
+    let mut first = Session::new(config.clone(), false);
     first.connect().map_err(|e| {
         let cause = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
         format!("cannot connect to PostgreSQL: {e}{cause}")
@@ -146,14 +152,14 @@ pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
     let mut writers = Vec::new();
     for index in 0..WRITERS {
         let (sender, jobs) = crossbeam_channel::bounded(QUEUE);
-        let mut session = Session::new(config.clone());
+        let mut session = Session::new(config.clone(), false);
         let sink = sink.clone();
         thread(&format!("pg-write-{index}"), dead.clone(), move || write_loop(&mut session, &jobs, &sink))?;
         writers.push(sender);
     }
     let (readers, jobs) = crossbeam_channel::bounded(QUEUE);
     for index in 0..READERS {
-        let mut session = Session::new(config.clone());
+        let mut session = Session::new(config.clone(), true);
         let jobs = jobs.clone();
         thread(&format!("pg-read-{index}"), dead.clone(), move || read_loop(&mut session, &jobs))?;
     }

@@ -10,10 +10,12 @@
     reason = "tests say what is wrong by failing"
 )]
 
+mod admin;
 mod conversation;
 mod kit;
 mod process;
 mod realtime;
 mod rest;
+mod second_factor;
 mod store;
 mod third_party;

@@ -16,9 +16,17 @@ const PASSWORD: &str = r"^(?:[\u0001-\u007F]{8,72}|[\u0001-\u07FF]{8,36}|[^\u000
 
 /// Schema, field, pattern.
 const PATTERNS: &[(&str, &str, &str)] = &[
-    // ("RegisterRequest", "password", PASSWORD),
+    ("RegisterRequest", "password", PASSWORD),
     ("RegisterRequest", "email", EMAIL),
     ("RegisterRequest", "display_name", LINE),
+    ("CreateUserRequest", "email", EMAIL),
+    ("CreateUserRequest", "display_name", LINE),
+    ("UpdateUserRequest", "email", EMAIL),
+    ("UpdateUserRequest", "display_name", LINE),
+    ("CreateTokenRequest", "name", LINE),
+    ("UpdateMeRequest", "email", EMAIL),
+    ("UpdateMeRequest", "display_name", LINE),
+    ("ChangePasswordRequest", "new_password", PASSWORD),
     ("CreateRoomRequest", "name", LINE),
     ("CreateRoomRequest", "description", TEXT),
     ("PostMessageRequest", "content", TEXT),
@@ -40,6 +48,7 @@ pub(super) fn tighten(components: &mut Components) {
         invite.max_length = None;
     }
     either(components, "AddMemberRequest", "username", "user_id");
+    either(components, "DisableTotpRequest", "code", "password");
 }
 
 fn object<'a>(components: &'a mut Components, schema: &str) -> Option<&'a mut Object> {

@@ -284,19 +284,12 @@ fn an_unknown_variable_is_a_warning_with_the_nearest_name() {
 #[test]
 fn what_comes_later_is_refused_rather_than_ignored() {
     let dir = TempDir::new().unwrap();
-    for (name, value) in [
-        ("MESH_JWT_ALGORITHM", "EdDSA"),
-        ("MESH_JWT_ALGORITHM", "ES256"),
-        ("MESH_JWT_ALGORITHM", "RS256"),
-        ("MESH_REGISTRATION", "invite"),
-        ("MESH_BUS_URL", "nats://mesh:hunter2@bus.example.org:4222"),
-    ] {
-        let line = refused(dir.path(), &[], &[(name, value)]);
-        let words = [&format!("{name}="), "later release", "accepted now"];
-        assert!(words.iter().all(|word| line.contains(*word)) && !line.contains("hunter2"), "{line}");
-        // It is a good value all the same.
-        assert_eq!(run(dir.path(), &["config"], &[(name, value)]).0, Some(0));
-    }
+    let bus = ("MESH_BUS_URL", "nats://mesh:hunter2@bus.example.org:4222");
+    let line = refused(dir.path(), &[], &[bus]);
+    let words = ["MESH_BUS_URL=", "later release", "accepted now"];
+    assert!(words.iter().all(|word| line.contains(word)) && !line.contains("hunter2"), "{line}");
+    // It is a good value all the same.
+    assert_eq!(run(dir.path(), &["config"], &[bus]).0, Some(0));
     // What is not dangerous to ignore is a warning.
     let env = [("GOTIFY_URL", "https://gotify.example.org"), ("MESH_METRICS_ADDR", "127.0.0.1:9090")];
     let (_, log) = start(dir.path(), &[], &env).stop();

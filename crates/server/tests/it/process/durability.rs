@@ -43,14 +43,16 @@ impl Talker {
             "payload": {"room_id": room, "content": client_id, "client_id": client_id}})
     }
 
-    /// Connects and joins, resuming where it was; for each room what was known at the join.
-    async fn connect(&mut self, base: &str) -> (Peer, HashMap<String, u64>) {
-        let mut peer = Peer::connect(base, &self.account.token).await;
-        peer.hello().await;
+    /// Connects and joins, resuming where it was; for each room what was known at the join. None where the server is
+    /// gone already.
+    async fn connect(&mut self, base: &str) -> Option<(Peer, HashMap<String, u64>)> {
+        let url = format!("{}/ws?token={}", base.replacen("http", "ws", 1), self.account.token);
+        let mut peer = Peer::connect_to(&url).await.ok()?;
+        ask(&mut peer, "system.hello", json!({"peer_type": "client", "version": "test"})).await?;
         let mut known = HashMap::new();
         for room in self.rooms.clone() {
             let since = self.seen.get(&room).copied();
-            let joined = peer.ask("room.join", json!({"room_id": room, "since_seq": since})).await;
+            let joined = ask(&mut peer, "room.join", json!({"room_id": room, "since_seq": since})).await?;
             assert_eq!(joined["type"], "room.joined", "{joined}");
             let last = joined["payload"]["last_seq"].as_u64().unwrap();
             assert!(since.unwrap_or(0) <= last, "{since:?} was seen, and is gone");
@@ -59,12 +61,15 @@ impl Talker {
             }
             known.insert(room, last);
         }
-        (peer, known)
+        Some((peer, known))
     }
 
     /// Talks until the server dies, or with `until` until so many more are acknowledged and none is open.
     async fn talk(mut self, base: String, count: Arc<Count>, until: Option<usize>) -> Self {
-        let (mut peer, known) = self.connect(&base).await;
+        let Some((mut peer, known)) = self.connect(&base).await else {
+            assert!(until.is_none(), "the server is gone");
+            return self;
+        };
         let resent: HashSet<String> = self.open.iter().map(|(id, _)| id.clone()).collect();
         let again: Vec<_> = self.open.iter().map(|(id, room)| Self::event(id, room)).collect();
         let mut alive = true;
@@ -121,6 +126,22 @@ impl Talker {
 async fn peer_send(peer: &mut Peer, event: Value) -> bool {
     use futures_util::SinkExt as _;
     soon("a send", peer.socket.send(Message::text(event.to_string()))).await.is_ok()
+}
+
+/// Sends an event and gives its answer; others wait. None where the server is gone.
+async fn ask(peer: &mut Peer, kind: &str, payload: Value) -> Option<Value> {
+    let mut waiting = std::mem::take(&mut peer.waiting);
+    if !peer_send(peer, json!({"type": kind, "id": kind, "payload": payload})).await {
+        return None;
+    }
+    loop {
+        let event = hear(peer).await?;
+        if event["reply_to"] == kind {
+            peer.waiting = waiting;
+            return Some(event);
+        }
+        waiting.push_back(event);
+    }
 }
 
 /// None where the server is gone.

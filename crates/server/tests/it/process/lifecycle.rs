@@ -152,6 +152,42 @@ async fn what_was_acknowledged_before_the_stop_is_there_afterwards() {
     }
 }
 
+/// Whether a process has its own way with SIGTERM.
+fn hears_sigterm(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & 1 << (15 - 1) != 0
+}
+
+#[test]
+fn a_signal_is_heard_before_it_listens() {
+    let database = Database::sqlite();
+    // It cannot begin as long as somebody else writes.
+    let other = rusqlite::Connection::open(database.sqlite_file().unwrap()).unwrap();
+    other.execute_batch("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE").unwrap();
+    let mut command = Binary::command(database.dir.path());
+    command.args(["--port", "0", "--log-level", "OFF", "--database-url", &database.url]);
+    let mut server = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut errors = server.stderr.take().unwrap();
+    let pid = server.id();
+    std::thread::spawn(move || {
+        while !hears_sigterm(pid) {
+            std::thread::yield_now();
+        }
+        assert!(std::process::Command::new("kill").arg(pid.to_string()).status().unwrap().success());
+        let mut text = String::new();
+        errors.read_to_string(&mut text).unwrap();
+        tell.send(text).unwrap();
+    });
+    let ended = told.recv_timeout(PATIENCE);
+    if ended.is_err() {
+        server.kill().unwrap();
+    }
+    let status = server.wait().unwrap();
+    assert_eq!((ended.as_deref(), status.code()), (Ok(""), Some(0)));
+}
+
 #[test]
 fn a_port_in_use_is_told() {
     let database = Database::new();

@@ -2,4 +2,5 @@
 
 mod capabilities;
 mod guessing;
+mod keys;
 mod sessions;

@@ -1,0 +1,71 @@
+//! Password hashing, on threads of its own: as many as there are cores, at the lowest priority, so that a storm of
+//! logins takes what chat leaves over.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Result};
+
+/// Jobs that may wait, a thread: beyond it callers are told to try again. At 250 ms each this is a quarter of a minute.
+const WAITING: usize = 64;
+/// How nice the threads are to all others (see `nice(1)`).
+const NICENESS: i32 = 19;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads' queue.
+pub struct Hasher {
+    jobs: Sender<Job>,
+}
+
+impl Hasher {
+    /// Starts the threads; they end with it.
+    ///
+    /// # Errors
+    /// Where a thread cannot be started: a sentence.
+    pub fn start() -> Result<Self, String> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let (jobs, queue) = crossbeam_channel::bounded(WAITING * cores);
+        for index in 0..cores {
+            let queue = queue.clone();
+            std::thread::Builder::new()
+                .name(format!("bcrypt-{index}"))
+                .spawn(move || work(&queue))
+                .map_err(|e| format!("cannot start a thread for passwords: {e}"))?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// Does a job when a thread is free.
+    ///
+    /// # Errors
+    /// 503 where too many wait.
+    pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let (tell, told) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            // Whoever asked may be gone: nobody pays for that.
+            if !tell.is_closed() {
+                let _ = tell.send(job());
+            }
+        });
+        self.jobs.try_send(job).map_err(|e| match e {
+            TrySendError::Full(_) => {
+                Error::unavailable("busy", "too many logins at once; try again", Duration::from_secs(2))
+            }
+            TrySendError::Disconnected(_) => Error::internal("the threads for passwords are gone"),
+        })?;
+        told.await.map_err(|_| Error::internal("a password job panicked; the log says where"))
+    }
+}
+
+fn work(queue: &Receiver<Job>) {
+    // On Linux a thread has a priority of its own. Where it cannot be lowered, work goes on all the same.
+    if let Err(e) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(error = &e as &dyn std::error::Error, "password threads run at normal priority");
+    }
+    while let Ok(job) = queue.recv() {
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+    }
+}

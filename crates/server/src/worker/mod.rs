@@ -1,0 +1,15 @@
+//! What goes on beside requests: looks for what other processes did, and forgets what is old.
+
+mod revocations;
+mod sweep;
+
+use std::sync::Arc;
+
+use crate::app::App;
+
+/// Starts the workers; they end with the house.
+pub fn start(app: &Arc<App>) {
+    let (watching, sweeping) = (app.clone(), app.clone());
+    app.tasks.spawn("revocations", async move { revocations::run(&watching).await });
+    app.tasks.spawn("sweep", async move { sweep::run(&sweeping).await });
+}

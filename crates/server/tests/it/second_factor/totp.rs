@@ -1,0 +1,285 @@
+//! Codes of an authenticator app. They are computed here by hand (RFC 4226, section 5.3), not by the server's crate.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+
+use super::{PASSWORD, login, me, now, text};
+use crate::kit::{Account, Server};
+
+fn unbase32(text: &str) -> Vec<u8> {
+    let (mut out, mut held, mut bits) = (Vec::new(), 0_u32, 0);
+    for letter in text.bytes() {
+        let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|l| *l == letter).unwrap();
+        held = held << 5 | value as u32;
+        bits += 5;
+        if bits >= 8 {
+            bits -= 8;
+            out.push((held >> bits) as u8);
+            held &= (1 << bits) - 1;
+        }
+    }
+    out
+}
+
+/// The code of a secret at a time (Unix seconds).
+fn code(secret: &str, at: i64) -> String {
+    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(&unbase32(secret)).unwrap();
+    mac.update(&(at / 30).to_be_bytes());
+    let hash = mac.finalize().into_bytes();
+    let offset = usize::from(hash[19] & 15);
+    let number = u32::from_be_bytes(hash[offset..offset + 4].try_into().unwrap()) & 0x7fff_ffff;
+    format!("{:06}", number % 1_000_000)
+}
+
+/// Turns it on; the secret and the recovery codes. Afterwards a step has passed, so that the next code is a new one.
+async fn enable(server: &Server, who: &Account) -> (String, Vec<String>) {
+    let (status, begun) = server.post("/api/auth/totp", who, json!({})).await;
+    assert_eq!(status, 200, "{begun}");
+    let secret = text(&begun["secret"]);
+    let body = json!({"code": code(&secret, now(server))});
+    let (status, answer) = server.post("/api/auth/totp/confirm", who, body).await;
+    assert_eq!(status, 200, "{answer}");
+    server.advance(30);
+    (secret, answer["recovery_codes"].as_array().unwrap().iter().map(text).collect())
+}
+
+async fn challenge(server: &Server, name: &str, password: &str) -> String {
+    let (status, problem) = login(server, name, password).await;
+    assert_eq!((status, &problem["code"]), (401, &json!("totp_required")), "{problem}");
+    assert!(problem["access_token"].is_null());
+    text(&problem["challenge"])
+}
+
+async fn complete(server: &Server, challenge: &str, code: &str) -> (u16, Value) {
+    let body = json!({"challenge": challenge, "code": code});
+    server.ask("POST", "/api/auth/login/totp", None, Some(body)).await
+}
+
+async fn state(server: &Server, who: &Account) -> Value {
+    server.get("/api/auth/totp", who).await.1
+}
+
+async fn disable(server: &Server, who: &Account, body: Value) -> (u16, Value) {
+    server.ask("DELETE", "/api/auth/totp", Some(&who.token), Some(body)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_on_once_a_code_was_shown_and_asked_for_from_then_on() {
+    let server = Server::start().await;
+    let ana = server.register("ana").await;
+    assert_eq!(state(&server, &ana).await, json!({"enabled": false, "recovery_codes_left": 0}));
+    let (status, problem) = server.post("/api/auth/totp/confirm", &ana, json!({"code": "123456"})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("totp_not_begun")));
+    let (_, first) = server.post("/api/auth/totp", &ana, json!({})).await;
+    let (_, second) = server.post("/api/auth/totp", &ana, json!({})).await;
+    let secret = text(&second["secret"]);
+    assert_ne!(first["secret"], second["secret"]);
+    assert_eq!(unbase32(&secret).len(), 20);
+    let expected = format!(
+        "otpauth://totp/Mesh%20Server:ana?secret={secret}&issuer=Mesh%20Server&algorithm=SHA1&digits=6&period=30"
+    );
+    assert_eq!(second["otpauth_url"], expected.as_str());
+    // Begun is not on.
+    assert_eq!(login(&server, "ana", PASSWORD).await.0, 200);
+    let replaced = code(&text(&first["secret"]), now(&server));
+    let (status, problem) = server.post("/api/auth/totp/confirm", &ana, json!({"code": replaced})).await;
+    assert_eq!((status, &problem["code"]), (403, &json!("invalid_code")), "the new beginning replaced the first");
+    let right = code(&secret, now(&server));
+    let (status, answer) = server.post("/api/auth/totp/confirm", &ana, json!({"code": right})).await;
+    assert_eq!(status, 200, "{answer}");
+    let recovery = answer["recovery_codes"].as_array().unwrap();
+    assert!(recovery.len() == 10 && recovery.iter().all(|c| c.as_str().unwrap().len() == 19), "{recovery:?}");
+    assert_eq!(state(&server, &ana).await, json!({"enabled": true, "recovery_codes_left": 10}));
+    for path in ["/api/auth/totp", "/api/auth/totp/confirm"] {
+        let (status, problem) = server.post(path, &ana, json!({"code": right})).await;
+        assert_eq!((status, &problem["code"]), (409, &json!("totp_enabled")), "{path}");
+    }
+    // The code that confirmed it was used by that.
+    let asked = challenge(&server, "ana", PASSWORD).await;
+    let (status, problem) = complete(&server, &asked, &right).await;
+    assert_eq!((status, &problem["code"]), (401, &json!("invalid_code")));
+    server.advance(30);
+    let spaced = code(&secret, now(&server));
+    let (status, answer) = complete(&server, &asked, &format!("{} {}", &spaced[..3], &spaced[3..])).await;
+    assert_eq!((status, &answer["user"]["username"]), (200, &json!("ana")), "{answer}");
+    assert_eq!(me(&server, &text(&answer["access_token"])).await, 200);
+    let stored = state(&server, &ana).await;
+    assert_eq!(stored["recovery_codes_left"], 10);
+    // Wrong passwords are answered as ever, and the OAuth form as JSON.
+    assert_eq!(login(&server, "ana", "wrong horse battery").await.1["code"], "invalid_credentials");
+    let form = server.http.post(server.url("/api/auth/login"));
+    let form = form.header("content-type", "application/x-www-form-urlencoded");
+    let form = form.body(format!("username=ana&password={}", PASSWORD.replace(' ', "+")));
+    let problem: Value = form.send().await.unwrap().json().await.unwrap();
+    assert_eq!(problem["code"], "totp_required");
+    assert!(problem["challenge"].is_string());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_and_a_challenge_work_once() {
+    let server = Server::start().await;
+    let ana = server.register("ana").await;
+    let (secret, _) = enable(&server, &ana).await;
+    let (one, two) = (challenge(&server, "ana", PASSWORD).await, challenge(&server, "ana", PASSWORD).await);
+    let right = code(&secret, now(&server));
+    // Both at once: one of them gets in.
+    let (a, b) = tokio::join!(complete(&server, &one, &right), complete(&server, &two, &right));
+    let mut statuses = [a.0, b.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 401], "{a:?} {b:?}");
+    server.advance(30);
+    let (winner, loser) = if a.0 == 200 { (one, two) } else { (two, one) };
+    let next = code(&secret, now(&server));
+    let (status, problem) = complete(&server, &winner, &next).await;
+    assert_eq!((status, &problem["code"]), (401, &json!("token_invalid")), "a challenge is good for one login");
+    // The other one failed, and may be tried again; the refusal above did not use the code.
+    assert_eq!(complete(&server, &loser, &next).await.0, 200);
+    // A code from before the newest one used is dead as well, though the clocks may differ.
+    let three = challenge(&server, "ana", PASSWORD).await;
+    assert_eq!(complete(&server, &three, &code(&secret, now(&server) - 30)).await.0, 401);
+    // One step ahead is allowed, two are not.
+    assert_eq!(complete(&server, &three, &code(&secret, now(&server) + 60)).await.0, 401);
+    assert_eq!(complete(&server, &three, &code(&secret, now(&server) + 30)).await.0, 200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_ends_and_dies_with_what_it_stands_on() {
+    let server = Server::start().await;
+    let ana = server.register("ana").await;
+    let (secret, _) = enable(&server, &ana).await;
+    let late = challenge(&server, "ana", PASSWORD).await;
+    server.advance(300);
+    let (status, problem) = complete(&server, &late, &code(&secret, now(&server))).await;
+    assert_eq!((status, &problem["code"]), (401, &json!("token_expired")));
+    let before = challenge(&server, "ana", PASSWORD).await;
+    let body = json!({"current_password": PASSWORD, "new_password": "another horse"});
+    assert_eq!(server.post("/api/auth/password", &ana, body).await.0, 204);
+    let (status, problem) = complete(&server, &before, &code(&secret, now(&server))).await;
+    assert_eq!((status, &problem["code"]), (401, &json!("token_invalid")), "the password was changed");
+    // The second factor was replaced by another one.
+    let before = challenge(&server, "ana", "another horse").await;
+    assert_eq!(disable(&server, &ana, json!({"password": "another horse"})).await.0, 204);
+    assert_eq!(complete(&server, &before, &code(&secret, now(&server))).await.0, 401);
+    let (anew, _) = enable(&server, &ana).await;
+    assert_eq!(complete(&server, &before, &code(&anew, now(&server))).await.0, 401);
+    // A challenge is nothing but a challenge, and nothing else is one.
+    let fresh = challenge(&server, "ana", "another horse").await;
+    assert_eq!(me(&server, &fresh).await, 401);
+    for other in [ana.token.as_str(), "nonsense", ""] {
+        assert_eq!(complete(&server, other, &code(&anew, now(&server))).await.1["code"], "token_invalid");
+    }
+    assert_eq!(complete(&server, &fresh, &code(&anew, now(&server))).await.0, 200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recovery_codes_stand_in_once_each() {
+    let server = Server::start().await;
+    let ana = server.register("ana").await;
+    let (_, recovery) = enable(&server, &ana).await;
+    for (used, typed) in [(1, recovery[0].clone()), (2, recovery[1].to_uppercase().replace('-', " "))] {
+        let asked = challenge(&server, "ana", PASSWORD).await;
+        let (status, answer) = complete(&server, &asked, &typed).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(state(&server, &ana).await["recovery_codes_left"], 10 - used);
+    }
+    let asked = challenge(&server, "ana", PASSWORD).await;
+    for bad in [&recovery[0], &recovery[1], "aaaa-aaaa-aaaa-aaaa", ""] {
+        assert_eq!(complete(&server, &asked, bad).await.1["code"], "invalid_code", "{bad}");
+    }
+    // Both at once: one of them gets in.
+    let other = challenge(&server, "ana", PASSWORD).await;
+    let (a, b) = tokio::join!(complete(&server, &asked, &recovery[2]), complete(&server, &other, &recovery[2]));
+    assert_eq!(u32::from(a.0 == 200) + u32::from(b.0 == 200), 1, "{a:?} {b:?}");
+    // Somebody else's are nobody's.
+    let ben = server.register("ben").await;
+    enable(&server, &ben).await;
+    let asked = challenge(&server, "ben", PASSWORD).await;
+    assert_eq!(complete(&server, &asked, &recovery[3]).await.0, 401);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_by_code_recovery_code_or_password() {
+    let server = Server::start().await;
+    let ana = server.register("ana").await;
+    assert_eq!(disable(&server, &ana, json!({"password": PASSWORD})).await.0, 404, "it is not on");
+    for body in [json!({}), json!({"code": "123456", "password": PASSWORD})] {
+        assert_eq!(disable(&server, &ana, body).await.0, 422);
+    }
+    for round in 0..3 {
+        let (secret, recovery) = enable(&server, &ana).await;
+        let (status, problem) = disable(&server, &ana, json!({"password": "wrong horse battery"})).await;
+        assert_eq!((status, &problem["code"]), (403, &json!("invalid_credentials")));
+        let (status, problem) = disable(&server, &ana, json!({"code": "aaaa-aaaa-aaaa-aaaa"})).await;
+        assert_eq!((status, &problem["code"]), (403, &json!("invalid_code")));
+        let body = match round {
+            0 => json!({"code": code(&secret, now(&server))}),
+            1 => json!({"code": recovery[4]}),
+            _ => json!({"password": PASSWORD}),
+        };
+        assert_eq!(disable(&server, &ana, body).await, (204, Value::Null));
+        assert_eq!(state(&server, &ana).await, json!({"enabled": false, "recovery_codes_left": 0}));
+        assert_eq!(login(&server, "ana", PASSWORD).await.0, 200);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_cannot_be_found_by_trying() {
+    let server = Server::start_with(&[("MESH_LOGIN_ATTEMPTS", "5")]).await;
+    let ana = server.register("ana").await;
+    let (secret, _) = enable(&server, &ana).await;
+    let asked = challenge(&server, "ana", PASSWORD).await;
+    let mut statuses = Vec::new();
+    for _ in 0..7 {
+        statuses.push(complete(&server, &asked, "aaaa").await.0);
+    }
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429]);
+    // The right one is not heard either, nor the password: the account's failures are counted together.
+    assert_eq!(complete(&server, &asked, &code(&secret, now(&server))).await.0, 429);
+    assert_eq!(login(&server, "ana", PASSWORD).await.0, 429);
+    server.advance(60);
+    assert_eq!(complete(&server, &asked, &code(&secret, now(&server))).await.0, 200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_account_completes_nothing() {
+    let server = Server::start().await;
+    let admin = server.register("admin").await;
+    let ana = server.register("ana").await;
+    let (secret, _) = enable(&server, &ana).await;
+    let asked = challenge(&server, "ana", PASSWORD).await;
+    super::tokens::disable(&server, &admin, &ana).await;
+    assert_eq!(complete(&server, &asked, &code(&secret, now(&server))).await.0, 401);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_holds_neither_secrets_nor_codes() {
+    let server = Server::start().await;
+    let ana = server.register("ana").await;
+    let (secret, recovery) = enable(&server, &ana).await;
+    let bot = super::token(&server, &ana, &["rtc"], None).await;
+    // A copy of all that stands there, as whoever steals a backup has it.
+    let Some(file) = server.database.sqlite_file() else {
+        server.stop().await;
+        return;
+    };
+    let raw = unbase32(&secret);
+    let database = server.stop().await;
+    let mut all = std::fs::read(&file).unwrap();
+    all.extend(std::fs::read(file.with_extension("db-wal")).unwrap_or_default());
+    let holds = |needle: &[u8]| all.windows(needle.len()).any(|window| window == needle);
+    assert!(holds(ana.id.as_bytes()), "that it would be found");
+    for hidden in [secret.as_bytes(), &raw, bot["token"].as_str().unwrap().as_bytes()] {
+        assert!(!holds(hidden));
+    }
+    for code in &recovery {
+        assert!(!holds(code.as_bytes()) && !holds(code.replace('-', "").as_bytes()));
+    }
+    drop(database);
+}
