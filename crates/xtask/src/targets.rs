@@ -21,6 +21,7 @@ pub(crate) fn all() -> Vec<Target> {
         Target::file("docs/openapi.json", mesh_server::http::openapi_json),
         Target::file(".env.example", mesh_server::config::env_example),
         Target::section("README.md", "config", mesh_server::config::readme_table),
+        Target::section("README.fr.md", "config", mesh_server::config::readme_table_fr),
     ]
 }
 

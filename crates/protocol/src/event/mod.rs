@@ -61,7 +61,12 @@ pub fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, (String, String)>
     // The path is tracked only when it is needed: the way without errors stays fast.
     serde_json::from_str(text).or_else(|_| {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
+        let read = serde_path_to_error::deserialize(&mut deserializer);
+        if read.is_ok() {
+            let behind = deserializer.end().err().map_or_else(|| "cannot be read".to_owned(), |e| e.to_string());
+            return Err((String::new(), behind));
+        }
+        read.map_err(|e| {
             let message = e.inner().to_string();
             // Where it stands in the text means nothing to a caller who built it from an object.
             let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
@@ -102,6 +107,7 @@ mod tests {
             error(r#"{"room_id":5}"#)
         );
         assert!(error(r#"{"room_id":"x","since_seq":-1}"#).starts_with("payload.since_seq: invalid value"));
+        assert!(error(r#"{"room_id":"x"} x"#).starts_with("payload: trailing characters"));
         assert_eq!(error("[]"), "payload: expected an object");
         assert_eq!(ClientEvent::parse("nope", "{}").unwrap_err(), EventError::UnknownType);
     }

@@ -54,7 +54,8 @@ pub(super) async fn list_members(
     responses(
         (status = 201, description = "The new member.", body = Member),
         (status = 403, description = "`forbidden`: the caller's role does not allow it."),
-        (status = 409, description = "`already_member`: the account is in the room already; or `unknown_user`: there is no such account."),
+        (status = 404, description = "`not_found`: there is no such room, or it is not visible to you; or `unknown_user`: there is no such account."),
+        (status = 409, description = "`already_member`: the account is in the room already."),
     ),
 )]
 pub(super) async fn add_member(

@@ -52,7 +52,7 @@ pub(super) async fn list_messages(
         (status = 200, description = "The first message with this `client_id`.", body = Message),
         (status = 201, description = "The new message.", body = Message),
         (status = 403, description = "`forbidden`: the caller's role does not allow it."),
-        (status = 409, description = "`unknown_message`: this room has no message `reply_to_id`."),
+        (status = 404, description = "`not_found`: there is no such room, or it is not visible to you; or `unknown_message`: this room has no message `reply_to_id`."),
     ),
 )]
 pub(super) async fn post_message(

@@ -17,7 +17,7 @@ use crate::{
         mentions::mentioned,
         policy::RoomAction,
     },
-    error::{Error, Fields, Result},
+    error::{Error, Fields, Kind, Result},
     service::auth::Caller,
     store::{
         self, Tx,
@@ -89,7 +89,8 @@ impl Send {
         if let Some(id) = &reply_to
             && !store::messages::is_in_room(tx, id, &self.room_text)?
         {
-            return Err(Error::invalid_field("reply_to_id", "unknown_message", "this room has no such message"));
+            let message = "reply_to_id: this room has no such message";
+            return Err(Error::new(Kind::NotFound, "unknown_message", message));
         }
         let new = NewMessage {
             id: self.id,

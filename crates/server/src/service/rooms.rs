@@ -180,8 +180,9 @@ pub async fn add_member(app: &App, caller: &Caller, room: RoomId, request: AddMe
                 (None, Some(id)) => ("user_id", store::users::by_id(tx, id)?),
                 (None, None) => ("username", None),
             };
-            let account =
-                account.ok_or_else(|| Error::invalid_field(field, "unknown_user", "there is no such account"))?;
+            let account = account.ok_or_else(|| {
+                Error::new(Kind::NotFound, "unknown_user", format!("{field}: there is no such account"))
+            })?;
             admit(tx, room, account.user.id, role, now)?
                 .ok_or_else(|| Error::new(Kind::Conflict, "already_member", "this account is a member already"))
         })

@@ -23,6 +23,13 @@ pub async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
     }
 }
 
+/// An HTTP client, of which nobody waits for ever.
+pub fn http() -> reqwest::ClientBuilder {
+    // The client library is built without a provider of its own; a second test finds it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().timeout(PATIENCE)
+}
+
 /// Says loudly that something was not tested, since a variable is not set: nobody must believe that it was. With
 /// `CI=true` that is a failure.
 pub fn skipped(what: &str, variable: &str) {
@@ -30,5 +37,6 @@ pub fn skipped(what: &str, variable: &str) {
     let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(!ci, "CI=true, and {variable} is not set: {what} cannot be tested");
     // Not `eprintln!`, which is swallowed where the test passes.
-    writeln!(std::io::stderr(), "\nSKIPPED: {what}, since {variable} is not set").unwrap();
+    let line = format!("\nSKIPPED: {what}, since {variable} is not set\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }

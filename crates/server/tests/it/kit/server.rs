@@ -8,7 +8,7 @@ use std::sync::{
 use mesh_server::{app::App, clock::Clock, config::Config, lifecycle, realtime::hub::Hub};
 use serde_json::{Value, json};
 
-use super::{Database, Peer, soon};
+use super::{Database, Peer, http, soon};
 
 pub struct Server {
     pub base: String,
@@ -56,7 +56,7 @@ impl Server {
         let (app, hub, addr) = (server.app.clone(), server.hub.clone(), server.addr);
         let running = tokio::spawn(server.run());
         // Redirects would hide what the contract forbids.
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let http = http().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { base: format!("http://{addr}"), app, hub, http, clock, running, database }
     }
 

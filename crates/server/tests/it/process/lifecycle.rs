@@ -215,7 +215,7 @@ async fn a_task_that_dies_stops_the_house_in_order_and_fails_it() {
     let server = lifecycle::start(config(&database), Clock::System).await.unwrap();
     let (app, base) = (server.app.clone(), format!("http://{}", server.addr));
     let running = tokio::spawn(server.run());
-    let rest = Rest { base: base.clone(), http: reqwest::Client::new() };
+    let rest = Rest::at(&base);
     let ana = rest.register("ana").await;
     let mut peer = Peer::connect(&base, &ana.token).await;
     peer.hello().await;

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::kit::{Account, Binary, Database, PATIENCE, output};
+use crate::kit::{Account, Binary, Database, http, output};
 
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -22,8 +22,11 @@ pub struct Rest {
 
 impl Rest {
     pub fn of(server: &Binary) -> Self {
-        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        Self { base: server.base.clone(), http }
+        Self::at(&server.base)
+    }
+
+    pub fn at(base: &str) -> Self {
+        Self { base: base.to_owned(), http: http().build().unwrap() }
     }
 
     /// Asks; the status and the body, null where it is no JSON.

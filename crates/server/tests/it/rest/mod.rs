@@ -1,6 +1,7 @@
 //! The REST side, call by call.
 
 mod capabilities;
+mod credentials;
 mod guessing;
 mod keys;
 mod sessions;

@@ -24,10 +24,10 @@ async fn refuses_nul(database: Database) {
         ("POST", "/api/rooms", json!({"name": "x", "description": NUL}), 422),
         ("POST", &messages, json!({"content": NUL}), 422),
         ("POST", &messages, json!({"content": "x", "client_id": NUL}), 422),
-        ("POST", &messages, json!({"content": "x", "reply_to_id": NUL}), 422),
-        ("POST", &members, json!({"username": NUL}), 422),
-        ("POST", &members, json!({"username": "ben\0"}), 422),
-        ("POST", &members, json!({"user_id": NUL}), 422),
+        ("POST", &messages, json!({"content": "x", "reply_to_id": NUL}), 404),
+        ("POST", &members, json!({"username": NUL}), 404),
+        ("POST", &members, json!({"username": "ben\0"}), 404),
+        ("POST", &members, json!({"user_id": NUL}), 404),
         ("POST", "/api/auth/login", json!({"username": "ana\0", "password": "x"}), 401),
         ("POST", "/api/auth/login", json!({"username": "ana", "password": NUL}), 401),
         ("GET", "/api/rooms/%00", Value::Null, 404),
@@ -48,13 +48,15 @@ async fn refuses_nul(database: Database) {
     }
     let mut peer = server.peer(&ana).await;
     peer.join(&room).await;
-    for payload in [
-        json!({"room_id": room, "content": NUL}),
-        json!({"room_id": room, "content": "x", "client_id": NUL}),
-        json!({"room_id": room, "content": "x", "reply_to_id": NUL}),
+    for (payload, code) in [
+        (json!({"room_id": room, "content": NUL}), "invalid_payload"),
+        (json!({"room_id": room, "content": "x", "client_id": NUL}), "invalid_payload"),
+        // An id that is none names nothing.
+        (json!({"room_id": room, "content": "x", "reply_to_id": NUL}), "not_found"),
+        (json!({"room_id": NUL, "content": "x"}), "not_found"),
     ] {
         let refused = peer.ask("chat.message.send", payload).await;
-        assert_eq!(refused["payload"]["code"], "invalid_payload", "{refused}");
+        assert_eq!(refused["payload"]["code"], code, "{refused}");
     }
     assert_eq!(peer.ask("room.join", json!({"room_id": NUL})).await["payload"]["code"], "not_found");
     assert!(server.log(&ana, &room).await.is_empty());

@@ -8,7 +8,9 @@ use std::{
     sync::mpsc::{Receiver, channel},
 };
 
-use crate::kit::{Binary, Database, PATIENCE, skipped};
+use serde_json::json;
+
+use crate::kit::{Binary, Database, PATIENCE, Server, skipped};
 
 const JWT_SECRET: &str = "a secret of more than thirty-two characters";
 
@@ -92,4 +94,40 @@ fn node_talks_through_a_kill() {
     let mut command = Command::new("node");
     command.arg(script("node/conversation.mjs"));
     converse(command);
+}
+
+/// Every algorithm's tokens are judged by PyJWT, with nothing but what `/.well-known/jwks.json` publishes, or the secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn pyjwt_reads_the_tokens_of_every_algorithm() {
+    let Some(python) = installed("MESH_TEST_PYTHON") else { return };
+    for algorithm in ["HS256", "HS384", "HS512", "EdDSA", "ES256", "RS256"] {
+        let database = Database::new();
+        let key = database.dir.path().join("key.pem").display().to_string();
+        let settings = [
+            ("MESH_JWT_ALGORITHM", algorithm),
+            ("MESH_JWT_SECRET", JWT_SECRET),
+            ("MESH_JWT_PRIVATE_KEY_FILE", key.as_str()),
+        ];
+        let server = Server::start_on(database, &settings).await;
+        let ana = server.register("ana").await;
+        let room = server.room(&ana, "Cuisine").await;
+        let ask = json!({"room_id": room, "capabilities": ["call"]});
+        let (status, capability) = server.post("/api/auth/capability", &ana, ask).await;
+        assert_eq!(status, 200, "{capability}");
+        let given = json!({"access": ana.token, "capability": capability["capability_token"], "user": ana.id});
+        let mut command = Command::new(&python);
+        command.arg(script("python/tokens.py")).args([server.base.as_str(), algorithm]);
+        command.env("MESH_TEST_JWT_SECRET", JWT_SECRET);
+        let judged = tokio::task::spawn_blocking(move || {
+            let mut child =
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            child.stdin.take().unwrap().write_all(given.to_string().as_bytes()).unwrap();
+            child.wait_with_output().unwrap()
+        })
+        .await
+        .unwrap();
+        let complaints = String::from_utf8_lossy(&judged.stderr);
+        assert_eq!(String::from_utf8_lossy(&judged.stdout), "verified\n", "{algorithm}: {complaints}");
+        server.stop().await;
+    }
 }
