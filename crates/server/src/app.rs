@@ -29,7 +29,7 @@ pub struct App {
     /// Who is connected.
     pub presence: Presence,
     /// Logins seen lately, so that a request costs no query.
-    pub callers: Callers,
+    pub callers: Arc<Callers>,
     /// What was tried lately, against guessing.
     pub limits: Limits,
     /// Which failed logins the audit log may still take.
@@ -45,7 +45,15 @@ impl App {
     ///
     /// # Errors
     /// Where threads cannot be started: a sentence.
-    pub fn new(config: Config, keys: Keys, ids: Ids, clock: Clock, db: Db, tasks: Tasks) -> Result<Arc<Self>, String> {
+    pub fn new(
+        config: Config,
+        keys: Keys,
+        ids: Ids,
+        clock: Clock,
+        db: Db,
+        callers: Arc<Callers>,
+        tasks: Tasks,
+    ) -> Result<Arc<Self>, String> {
         Ok(Arc::new(Self {
             keys,
             ids,
@@ -54,7 +62,7 @@ impl App {
             started_ms: clock.now_ms(),
             clock,
             presence: Presence::default(),
-            callers: Callers::new(),
+            callers,
             limits: Limits::new(config.login_attempts),
             login_failures: Failures::default(),
             hasher: Hasher::start()?,

@@ -21,6 +21,7 @@ use crate::{
     ids::Ids,
     keys::Keys,
     realtime::{hub::Hub, upgrade::upgrade},
+    service::auth::Callers,
     store::{Db, migrate},
     tasks::Tasks,
     worker,
@@ -55,7 +56,13 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
     let ids = Ids::new(clock.clone());
     let keys = Keys::load(&config, &secret, &ids)?;
     let tasks = Tasks::default();
-    let (sink, happenings) = bus::local();
+    let (tell, happenings) = bus::local();
+    let callers = Arc::new(Callers::new());
+    let believed = callers.clone();
+    let sink: bus::Sender = Arc::new(move |happenings| {
+        believed.hear(&happenings);
+        tell(happenings);
+    });
     let url = config.database_url.clone();
     let opened = tasks.blocking(move || Db::open(&url, sink)).await;
     let db = opened.ok_or("opening the database panicked; the log says where")??;
@@ -68,7 +75,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
         tracing::info!("push is off: GOTIFY_URL is not set");
     }
     let (host, port) = (config.host, config.port);
-    let app = App::new(config, keys, ids, clock, db, tasks)?;
+    let app = App::new(config, keys, ids, clock, db, callers, tasks)?;
     let hub = Hub::start(app.clone(), happenings);
     worker::start(&app);
     let listener = listen(host, port).await?;

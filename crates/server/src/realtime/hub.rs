@@ -230,16 +230,13 @@ impl Hub {
         }
     }
 
-    /// Logins have ended: what is believed of them is forgotten, and their connections are closed.
+    /// Logins have ended: their connections are closed.
     fn end(&self, user: UserId, sessions: &[SessionId], why: Ending) {
         let close = match why {
             Ending::LoggedOut => Close::new(CloseCode::Credential, "session_ended"),
             Ending::TokenReused => Close::new(CloseCode::Credential, "token_reused"),
             Ending::Disabled => Close::new(CloseCode::Banned, "account_disabled"),
         };
-        for session in sessions {
-            self.app.callers.forget(*session);
-        }
         let conns = locked(&self.people).by_user.get(&user).cloned().unwrap_or_default();
         // A disabled account has no connections, on whatever they stand.
         let all = why == Ending::Disabled;

@@ -195,6 +195,11 @@ pub async fn login(app: &Arc<App>, request: LoginRequest, client: ClientInfo) ->
     let second = app
         .db
         .write(user.uuid().as_u128(), move |tx| {
+            // The password may have been reset, or the account shut, while this one was compared.
+            let now = store::users::by_id(tx, user)?;
+            if now.is_none_or(|now| now.disabled || now.password_hash != checked) {
+                return Err(wrong());
+            }
             let mut hash = &checked;
             if let Some(anew) = &anew
                 && store::users::set_password(tx, user, anew, &checked)?
@@ -289,19 +294,16 @@ pub async fn change_password(
     let hash = app.hasher.run(move || bcrypt::hash(new, cost)).await?.map_err(Error::internal)?;
     let (keep, now) = (caller.session_id, app.clock.now_ms());
     let trail = audit::trail_of(app, caller, Some(client.ip));
-    let ended = app
-        .db
+    app.db
         .write(id.uuid().as_u128(), move |tx| {
             if !store::users::set_password(tx, id, &hash, &account.password_hash)? {
                 let message = "the password was changed from elsewhere in the meantime";
                 return Err(Error::new(Kind::Conflict, "conflict", message));
             }
             audit::on_user(tx, &trail, action::PASSWORD_CHANGED, id, &account.user.username, None)?;
-            sessions::end_others(tx, id, Some(keep), now, Ending::LoggedOut)
+            sessions::end_others(tx, id, Some(keep), now, Ending::LoggedOut).map(drop)
         })
-        .await?;
-    ended.into_iter().for_each(|session| app.callers.forget(session));
-    Ok(())
+        .await
 }
 
 #[cfg(test)]

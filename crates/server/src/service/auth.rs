@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     app::App,
+    domain::happening::Happening,
     domain::scope::{Need, Scopes},
     error::{Error, Kind, Result},
     store,
@@ -97,8 +98,17 @@ impl Callers {
     }
 
     /// What was believed of a login is asked again.
-    pub fn forget(&self, session: SessionId) {
+    fn forget(&self, session: SessionId) {
         self.seen.remove(&session);
+    }
+
+    /// Hears what was committed before whoever asked for it has the answer: nothing is believed of logins that ended.
+    pub fn hear(&self, happenings: &[Happening]) {
+        for happening in happenings {
+            if let Happening::Ended { sessions, .. } = happening {
+                sessions.iter().for_each(|session| self.forget(*session));
+            }
+        }
     }
 }
 

@@ -269,8 +269,6 @@ pub async fn delete(app: &App, caller: &Caller, client: &ClientInfo, session: Se
             Ok(ended)
         })
         .await?;
-    // The hub forgets it too; this way the next request on this node cannot be faster.
-    app.callers.forget(session);
     if ended { Ok(()) } else { Err(Error::new(Kind::NotFound, "not_found", "you have no such login")) }
 }
 

@@ -107,6 +107,5 @@ pub async fn revoke(app: &App, caller: &Caller, id: SessionId, client: ClientInf
             Ok(revoked)
         })
         .await?;
-    app.callers.forget(id);
     revoked.map(drop).ok_or_else(|| Error::new(Kind::NotFound, "not_found", "you have no such token"))
 }
