@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kit::Server;
+use crate::kit::{PATIENCE, Server};
 
 async fn try_login(server: &Server, name: &str, password: &str, from: Option<&str>) -> (u16, Value, Option<u64>) {
     let mut request = server.http.post(server.url("/api/auth/login"));
@@ -115,5 +115,44 @@ async fn a_hash_is_made_anew_when_the_cost_has_changed() {
         assert!(server.app.db.write(0, write).await.unwrap());
         assert_eq!(try_login(&server, "ana", "correct horse battery", None).await.0, 200, "{prefix}");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_too_many_passwords_wait_the_next_is_told_to_come_back() {
+    let server = Server::start().await;
+    server.register("ana").await;
+    // Every thread for passwords is held up, and their queue is filled.
+    let (held, gate) = crossbeam_channel::bounded::<()>(0);
+    let threads = std::thread::available_parallelism().unwrap().get();
+    let (begin, begun) = crossbeam_channel::bounded::<()>(threads);
+    let mut waiting = Vec::new();
+    let refused = loop {
+        let (begin, gate) = (begin.clone(), gate.clone());
+        let mut job = Box::pin(server.app.hasher.run(move || {
+            let _ = begin.try_send(());
+            let _ = gate.recv();
+        }));
+        match futures_util::poll!(&mut job) {
+            std::task::Poll::Pending => waiting.push(job),
+            std::task::Poll::Ready(outcome) => break outcome.unwrap_err(),
+        }
+        // Once each thread has its own, nobody takes from the queue any more.
+        if waiting.len() <= threads {
+            begun.recv_timeout(PATIENCE).unwrap();
+        }
+        assert!(waiting.len() < 100_000, "the queue has no end");
+    };
+    assert_eq!(refused.code, "busy");
+    let (status, problem, wait) = try_login(&server, "ana", "correct horse battery", None).await;
+    assert_eq!((status, &problem["code"]), (503, &json!("busy")));
+    assert!(wait.is_some_and(|seconds| seconds >= 1), "Retry-After");
+    // Nobody else is held up meanwhile.
+    assert_eq!(server.ask("GET", "/health", None, None).await.0, 200);
+    drop(held);
+    for job in waiting {
+        job.await.unwrap();
+    }
+    assert_eq!(try_login(&server, "ana", "correct horse battery", None).await.0, 200);
     server.stop().await;
 }

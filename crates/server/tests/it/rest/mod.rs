@@ -3,5 +3,6 @@
 mod capabilities;
 mod credentials;
 mod guessing;
+mod headers;
 mod keys;
 mod sessions;
