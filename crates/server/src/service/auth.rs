@@ -97,8 +97,8 @@ impl Callers {
         Self { seen: Cache::new(REMEMBERED), tokens: Cache::new(REMEMBERED) }
     }
 
-    /// What was believed of a login is asked again.
-    fn forget(&self, session: SessionId) {
+    /// What was believed of a login is asked again: its account has another role.
+    pub fn forget(&self, session: SessionId) {
         self.seen.remove(&session);
     }
 

@@ -240,5 +240,6 @@ pub async fn update(app: &App, admin: &Admin, id: UserId, request: UpdateUserReq
             change(tx, &trail, id, &wanted)
         })
         .await?;
+    changed.sessions.into_iter().for_each(|session| app.callers.forget(session));
     Ok(changed.user)
 }

@@ -89,7 +89,7 @@ pub(in crate::http) struct AuditQuery {
     #[param(value_type = i32, required = false, minimum = 1, maximum = 200, default = 50)]
     pub(in crate::http) limit: usize,
     /// Where to go on: opaque, from the `Link` header of the page before.
-    #[param(value_type = String, required = false)]
+    #[param(value_type = String, required = false, pattern = "^[0-9]{1,18}\\.[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
     pub(in crate::http) cursor: Option<String>,
 }
 
@@ -134,7 +134,7 @@ pub(in crate::http) struct PageQuery {
     #[param(value_type = i32, required = false, minimum = 1, maximum = 200, default = 50)]
     pub(in crate::http) limit: usize,
     /// Where to go on: opaque, from the `Link` header of the page before.
-    #[param(value_type = String, required = false)]
+    #[param(value_type = String, required = false, pattern = "^[0-9]{1,18}\\.[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
     pub(in crate::http) cursor: Option<String>,
 }
 
