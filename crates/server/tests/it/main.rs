@@ -11,6 +11,7 @@
 )]
 
 mod admin;
+mod client;
 mod conversation;
 mod kit;
 mod process;
