@@ -149,6 +149,7 @@ pub(crate) mod tests {
             reply_to_id: None,
             client_id: None,
             reactions: BTreeMap::new(),
+            mentions: vec![],
         }
     }
 

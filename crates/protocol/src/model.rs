@@ -87,6 +87,19 @@ word_enum!(
     }
 );
 word_enum!(
+    /// Why somebody is no longer in a room.
+    RemovalReason {
+        /// They went.
+        Left = "left",
+        /// Somebody put them out.
+        Kicked = "kicked",
+        /// Somebody put them out for good.
+        Banned = "banned",
+        /// The room is gone.
+        Deleted = "deleted",
+    }
+);
+word_enum!(
     /// What runs at the other end of a connection.
     PeerType {
         /// A person's client.
@@ -169,10 +182,14 @@ pub struct Room {
     pub last_seq: u64,
     /// Up to where the caller has read.
     pub read_seq: u64,
-    /// Messages by others after `read_seq`.
+    /// Messages by others after `read_seq`; counted up to 1,000.
     pub unread: u64,
-    /// Those of them that name the caller.
+    /// Those of them that name the caller; counted up to 1,000.
     pub mentions: u64,
+    /// Days that its messages are kept; null where the server's own limit alone decides.
+    #[serde(default)]
+    #[schema(required)]
+    pub retention_days: Option<u32>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its name, description or visibility last changed.
@@ -243,6 +260,9 @@ pub struct Message {
     pub client_id: Option<String>,
     /// Who reacted, by emoji.
     pub reactions: BTreeMap<String, Vec<UserId>>,
+    /// Which members it names with `@username`.
+    #[serde(default)]
+    pub mentions: Vec<UserId>,
 }
 
 /// A STUN or TURN server, as `RTCPeerConnection` takes it (W3C WebRTC, `RTCIceServer`).

@@ -217,6 +217,22 @@ pub struct PostMessageRequest {
     pub reply_to_id: Option<MessageId>,
 }
 
+/// `PATCH /api/rooms/{id}/messages/{message_id}`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EditMessageRequest {
+    /// What it says from now on: 1–4,000 characters (`MESH_MAX_MESSAGE_CHARS`).
+    #[schema(min_length = 1, example = "Hello, all")]
+    pub content: String,
+}
+
+/// `PUT /api/rooms/{id}/read`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReadRequest {
+    /// Up to where the caller has read. It never moves back, nor beyond the room's `last_seq`.
+    #[schema(example = 42)]
+    pub seq: u64,
+}
+
 /// How an account comes to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

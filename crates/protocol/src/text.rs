@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// Why a text is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +95,10 @@ text_type!(
     ClientId
 );
 text_type!(
+    /// A reaction: 1–32 characters, no white space and no control characters. Emoji are sequences of several.
+    Emoji
+);
+text_type!(
     /// An address for mail: at most 254 characters with one `@` between two parts.
     Email
 );
@@ -152,10 +157,12 @@ impl Description {
 }
 
 impl Content {
-    /// Checks a message's content against `max` characters. Line ends become `\n`, so that every client counts the
-    /// same characters.
+    /// Checks a message's content against `max` characters. Line ends become `\n` and letters NFC (UAX #15), so that
+    /// every client counts the same characters and finds the same words.
     pub fn parse(text: &str, max: usize) -> Result<Self, TextError> {
         let text = if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text.to_owned() };
+        let composed = text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes;
+        let text = if composed { text } else { text.nfc().collect() };
         // Bytes bound characters from above: the common short text is never counted.
         if text.is_empty() || text.len() > max {
             length(&text, 1, max)?;
@@ -171,6 +178,19 @@ impl ClientId {
         length(text, 1, crate::limits::MAX_ID_CHARS)?;
         printable(text, &[])?;
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl Emoji {
+    /// Checks a reaction.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        let text: String = text.nfc().collect();
+        length(&text, 1, 32)?;
+        printable(&text, &[])?;
+        if text.chars().any(char::is_whitespace) {
+            return Err(error("invalid", "must not contain white space"));
+        }
+        Ok(Self(text))
     }
 }
 

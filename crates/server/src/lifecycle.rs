@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -59,8 +59,13 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
     let (tell, happenings) = bus::local();
     let callers = Arc::new(Callers::new());
     let believed = callers.clone();
+    let early: Arc<OnceLock<Weak<Hub>>> = Arc::default();
+    let listening = early.clone();
     let sink: bus::Sender = Arc::new(move |happenings| {
         believed.hear(&happenings);
+        if let Some(hub) = listening.get().and_then(Weak::upgrade) {
+            hub.hear(&happenings);
+        }
         tell(happenings);
     });
     let url = config.database_url.clone();
@@ -77,6 +82,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
     let (host, port) = (config.host, config.port);
     let app = App::new(config, keys, ids, clock, db, callers, tasks)?;
     let hub = Hub::start(app.clone(), happenings);
+    // Only this line sets it.
+    let _ = early.set(Arc::downgrade(&hub));
     worker::start(&app);
     let listener = listen(host, port).await?;
     let addr = listener.local_addr().map_err(|e| format!("cannot tell where it listens: {e}"))?;

@@ -61,4 +61,19 @@ client_events! {
     /// Says something in a room. The same `client_id` (or else the event's `id`) from the same user in the same
     /// room is one message, however often it is sent.
     "chat.message.send" => MessageSend(chat::MessageSend), answered by "chat.message.created";
+    /// Changes what one of the caller's own messages says. Where it says so already: `system.ack`.
+    "chat.message.edit" => MessageEdit(chat::MessageEdit), answered by "chat.message.edited";
+    /// Empties a message; it keeps its place. Authors may, and the room's owner and admins. Where it is deleted
+    /// already: `system.ack`.
+    "chat.message.delete" => MessageDelete(chat::MessageDelete), answered by "chat.message.deleted";
+    /// Reacts to a message. Where the caller has so already: `system.ack`.
+    "chat.reaction.add" => ReactionAdd(chat::ReactionAdd), answered by "chat.reaction.updated";
+    /// Takes a reaction back. Where there is none: `system.ack`.
+    "chat.reaction.remove" => ReactionRemove(chat::ReactionRemove), answered by "chat.reaction.updated";
+    /// Tells the room's others that the caller writes, or has stopped. Never stored, dropped first under load.
+    "chat.typing" => Typing(chat::Typing), answered by "system.ack";
+    /// Up to where the caller has read. Where that moves nothing: `system.ack`.
+    "chat.read" => Read(chat::Read), answered by "chat.read";
+    /// Asks for what was said.
+    "chat.history" => History(chat::History), answered by "chat.history";
 }

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    RoomId,
-    model::{Member, MemberRole, Room},
+    RoomId, UserId,
+    model::{Member, MemberRole, RemovalReason, Room},
 };
 
 /// Payload of `room.join`.
@@ -67,4 +67,50 @@ pub struct MemberAdded {
 pub struct Added {
     /// The room, as the person concerned sees it.
     pub room: Room,
+}
+
+/// Payload of `room.member.updated`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemberUpdated {
+    /// Which room.
+    pub room_id: RoomId,
+    /// The member as it is now.
+    pub member: Member,
+}
+
+/// Payload of `room.member.removed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemberRemoved {
+    /// Which room.
+    pub room_id: RoomId,
+    /// Who is no longer a member.
+    pub user_id: UserId,
+    /// `left`, `kicked` or `banned`.
+    pub reason: RemovalReason,
+}
+
+/// Payload of `room.updated`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Updated {
+    /// Which room.
+    pub room_id: RoomId,
+    /// The room as it is now. All get the same bytes, so what differs from caller to caller is left out: `my_role` is
+    /// null, and `read_seq`, `unread` and `mentions` are 0.
+    pub room: Room,
+}
+
+/// Payload of `room.deleted`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Deleted {
+    /// Which room.
+    pub room_id: RoomId,
+}
+
+/// Payload of `room.removed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Removed {
+    /// Which room.
+    pub room_id: RoomId,
+    /// Why.
+    pub reason: RemovalReason,
 }

@@ -77,9 +77,31 @@ server_events! {
     "room.left" => RoomLeft(room::Left);
     /// To the room: somebody became a member.
     "room.member.added" => MemberAdded(room::MemberAdded);
+    /// To the room: a member's role changed.
+    "room.member.updated" => MemberUpdated(room::MemberUpdated);
+    /// To the room: somebody is no longer a member.
+    "room.member.removed" => MemberRemoved(room::MemberRemoved);
+    /// To the room: its name, description, visibility, owner or retention changed.
+    "room.updated" => RoomUpdated(room::Updated);
+    /// To the room: it is gone.
+    "room.deleted" => RoomDeleted(room::Deleted);
     /// To the person concerned, on all connections: a room to show.
     "room.added" => RoomAdded(room::Added);
+    /// To the person concerned, on all connections: a room to show no more.
+    "room.removed" => RoomRemoved(room::Removed);
     /// Something was said and is stored. To every joined connection; the sender's own copy bears `reply_to`.
     /// A repeated send is answered by the first message, to the sender alone.
     "chat.message.created" => MessageCreated(chat::MessageCreated);
+    /// A message says something else now.
+    "chat.message.edited" => MessageEdited(chat::MessageEdited);
+    /// A message was deleted; it keeps its place, with empty `content`.
+    "chat.message.deleted" => MessageDeleted(chat::MessageDeleted);
+    /// Somebody reacted to a message, or took that back.
+    "chat.reaction.updated" => ReactionUpdated(chat::ReactionUpdated);
+    /// To the room's others: somebody writes, or has stopped.
+    "chat.typing" => Typing(chat::TypingNow);
+    /// To the room: somebody has read up to there.
+    "chat.read" => Read(chat::ReadBy);
+    /// The answer to `chat.history`.
+    "chat.history" => History(chat::HistoryPage);
 }

@@ -2,7 +2,7 @@
 
 use mesh_protocol::{
     PeerId, RoomId, SessionId, UserId,
-    model::{Member, Message, Room},
+    model::{Member, Message, RemovalReason, Room},
 };
 
 /// The connection that caused a happening.
@@ -21,6 +21,12 @@ pub struct Origin {
 pub enum Change {
     /// Something was said.
     Created(Box<Message>),
+    /// A message says something else.
+    Edited(Box<Message>),
+    /// A message was deleted.
+    Deleted(Box<Message>),
+    /// Somebody reacted to a message, or took that back.
+    Reacted(Box<Message>),
 }
 
 /// A change without a number, told to a room's connections.
@@ -28,6 +34,26 @@ pub enum Change {
 pub enum RoomEvent {
     /// Somebody became a member.
     MemberAdded(Box<Member>),
+    /// A member's role changed.
+    MemberUpdated(Box<Member>),
+    /// Somebody is no longer a member. Their connections stop receiving before anybody hears of it.
+    MemberRemoved {
+        /// Who.
+        user: UserId,
+        /// Why.
+        reason: RemovalReason,
+    },
+    /// The room itself changed; without what differs from caller to caller.
+    Updated(Box<Room>),
+    /// The room is gone. Nobody receives anything of it any more.
+    Deleted,
+    /// Somebody has read up to there.
+    Read {
+        /// Who.
+        user: UserId,
+        /// Up to which number.
+        seq: u64,
+    },
 }
 
 /// Something told to all of one person's connections.
@@ -35,6 +61,13 @@ pub enum RoomEvent {
 pub enum UserEvent {
     /// A room to show.
     RoomAdded(Box<Room>),
+    /// A room to show no more.
+    RoomRemoved {
+        /// Which room.
+        room: RoomId,
+        /// Why.
+        reason: RemovalReason,
+    },
 }
 
 /// Why logins end.
@@ -77,6 +110,8 @@ pub enum Happening {
         room: RoomId,
         /// What it is.
         event: RoomEvent,
+        /// Who caused it, where it was a connection that waits for its own copy.
+        origin: Option<Origin>,
     },
     /// Logins ended: their tokens and connections with them.
     Ended {

@@ -7,8 +7,10 @@ use mesh_protocol::model::{Capability, MemberRole};
 pub enum RoomAction {
     /// See the room, its members and what was said.
     Read,
-    /// Say something.
+    /// Say something, or react; change and take back the own.
     Send,
+    /// Delete what others said.
+    DeleteAny,
     /// Make somebody a member, with this role.
     AddMember(MemberRole),
     /// Hold a capability token.
@@ -19,6 +21,7 @@ pub enum RoomAction {
 pub fn allows(role: MemberRole, action: RoomAction) -> bool {
     match action {
         RoomAction::Read | RoomAction::Send => true,
+        RoomAction::DeleteAny => role >= MemberRole::Admin,
         // A guest may be spoken with and look on, but hands nothing over and touches nothing.
         RoomAction::Hold(Capability::Call | Capability::Screen | Capability::TerminalView) => true,
         RoomAction::Hold(_) => role >= MemberRole::Member,

@@ -40,16 +40,16 @@ impl Plan {
 ///
 /// `since_seq` is the client's claim, `last_seq` the room's number as the *database* tells it (a
 /// node's own feed may lag behind what another node has already shown to the client, and would turn
-/// an honest claim into a gap), `limit` the most changes to replay, usually [`mesh_protocol::limits::RECOVERY_LIMIT`].
+/// an honest claim into a gap), `purged_seq` the number up to which the log may have holes, `limit` the most changes to replay, usually [`mesh_protocol::limits::RECOVERY_LIMIT`].
 #[must_use]
-pub const fn plan(since_seq: Option<u64>, last_seq: u64, limit: u64) -> Plan {
+pub const fn plan(since_seq: Option<u64>, last_seq: u64, purged_seq: u64, limit: u64) -> Plan {
     let Some(since) = since_seq else {
         return Plan::Live;
     };
     match last_seq.checked_sub(since) {
         None => Plan::Gap,
         Some(0) => Plan::Live,
-        Some(missing) if missing > limit => Plan::Gap,
+        Some(missing) if missing > limit || since < purged_seq => Plan::Gap,
         Some(_) => Plan::Replay { after: since },
     }
 }
@@ -164,9 +164,12 @@ mod tests {
             (Some(1), 1_001, Plan::Replay { after: 1 }),
             (Some(0), u64::MAX, Plan::Gap),
         ] {
-            assert_eq!(plan(since, last, RECOVERY_LIMIT), expected, "{since:?} {last}");
+            assert_eq!(plan(since, last, 0, RECOVERY_LIMIT), expected, "{since:?} {last}");
         }
-        assert_eq!(plan(Some(6), 7, 0), Plan::Gap);
+        assert_eq!(plan(Some(6), 7, 0, 0), Plan::Gap);
+        assert_eq!(plan(Some(6), 9, 7, RECOVERY_LIMIT), Plan::Gap);
+        assert_eq!(plan(Some(7), 9, 7, RECOVERY_LIMIT), Plan::Replay { after: 7 });
+        assert_eq!(plan(Some(9), 9, 9, RECOVERY_LIMIT), Plan::Live);
     }
 
     #[test]
@@ -285,7 +288,7 @@ mod tests {
                 room.deliver(&mut nobody);
             }
 
-            let chosen = plan(since, room.stored, limit);
+            let chosen = plan(since, room.stored, 0, limit);
             let start = chosen.position(room.stored);
             prop_assert!(chosen == Plan::Gap || start >= since.unwrap_or(0));
             prop_assert!(room.stored - start <= limit);

@@ -83,6 +83,11 @@ const CALLS: &[(&str, &str, Scope)] = &[
     ("GET", "/api/rooms/{id}/members", Scope::RoomsRead),
     ("GET", "/api/rooms/{id}/messages", Scope::ChatRead),
     ("POST", "/api/rooms/{id}/messages", Scope::ChatWrite),
+    ("PATCH", "/api/rooms/{id}/messages/{message_id}", Scope::ChatWrite),
+    ("DELETE", "/api/rooms/{id}/messages/{message_id}", Scope::ChatWrite),
+    ("PUT", "/api/rooms/{id}/messages/{message_id}/reactions/{emoji}", Scope::ChatWrite),
+    ("DELETE", "/api/rooms/{id}/messages/{message_id}/reactions/{emoji}", Scope::ChatWrite),
+    ("PUT", "/api/rooms/{id}/read", Scope::ChatRead),
     ("POST", "/api/auth/capability", Scope::Rtc),
     ("GET", "/api/ice-servers", Scope::Rtc),
 ];
@@ -96,6 +101,13 @@ const EVENTS: &[(&str, Need)] = &[
     ("room.join", Need::Scope(Scope::ChatRead)),
     ("room.leave", Need::Scope(Scope::ChatRead)),
     ("chat.message.send", Need::Scope(Scope::ChatWrite)),
+    ("chat.message.edit", Need::Scope(Scope::ChatWrite)),
+    ("chat.message.delete", Need::Scope(Scope::ChatWrite)),
+    ("chat.reaction.add", Need::Scope(Scope::ChatWrite)),
+    ("chat.reaction.remove", Need::Scope(Scope::ChatWrite)),
+    ("chat.typing", Need::Scope(Scope::ChatWrite)),
+    ("chat.read", Need::Scope(Scope::ChatRead)),
+    ("chat.history", Need::Scope(Scope::ChatRead)),
 ];
 
 /// What a request needs; `path` is the route, not the request's own path.

@@ -13,7 +13,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt as _;
-use mesh_protocol::{RoomId, SessionId, UserId, event::read_json, limits::MAX_BODY_BYTES, rest::LoginRequest};
+use mesh_protocol::{
+    MessageId, RoomId, SessionId, UserId, event::read_json, limits::MAX_BODY_BYTES, rest::LoginRequest,
+};
 use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
 use utoipa::{
     IntoParams, ToSchema,
@@ -116,15 +118,7 @@ macro_rules! id_path {
 
         impl IntoParams for $path {
             fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-                let format = Some(SchemaFormat::Custom("uuid".to_owned()));
-                let schema = Object::builder().schema_type(Type::String).format(format);
-                let id = Parameter::builder()
-                    .name("id")
-                    .parameter_in(ParameterIn::Path)
-                    .required(Required::True)
-                    .description(Some($description))
-                    .schema(Some(schema));
-                vec![id.build()]
+                vec![uuid_param("id", $description)]
             }
         }
     };
@@ -135,6 +129,66 @@ id_path!(
     RoomPath(RoomId),
     "The room's id."
 );
+/// The OpenAPI entry of an id in a path.
+fn uuid_param(name: &str, description: &str) -> Parameter {
+    let format = Some(SchemaFormat::Custom("uuid".to_owned()));
+    let schema = Object::builder().schema_type(Type::String).format(format);
+    Parameter::builder()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
+}
+
+/// A room and one of its messages in the path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MessagePath(pub(super) RoomId, pub(super) MessageId);
+
+impl<S: Send + Sync> FromRequestParts<S> for MessagePath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let RoomPath(room) = RoomPath::from_request_parts(parts, state).await?;
+        let message = id_in_path(parts, state, "message_id").await;
+        Ok(Self(room, message.map_or(MessageId::NOTHING, |text| MessageId::parse(&text))))
+    }
+}
+
+impl IntoParams for MessagePath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![uuid_param("id", "The room's id."), uuid_param("message_id", "The message's id.")]
+    }
+}
+
+/// The reaction at the end of the path.
+#[derive(Clone, Debug)]
+pub(super) struct EmojiPath(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for EmojiPath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        // What is no UTF-8 is empty, which is no reaction.
+        Ok(Self(id_in_path(parts, state, "emoji").await.unwrap_or_default()))
+    }
+}
+
+impl IntoParams for EmojiPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let schema = Object::builder().schema_type(Type::String).min_length(Some(1)).max_length(Some(32));
+        let emoji = Parameter::builder()
+            .name("emoji")
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .description(Some("The reaction: 1–32 characters without white space, percent-encoded."))
+            .schema(Some(schema))
+            .example(Some("👍".into()));
+        vec![emoji.build()]
+    }
+}
+
 id_path!(
     /// The account in the path.
     UserPath(UserId),

@@ -3,16 +3,23 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode};
-use mesh_protocol::{model::Message, rest::PostMessageRequest};
+use mesh_protocol::{
+    model::Message,
+    rest::{EditMessageRequest, PostMessageRequest, ReadRequest},
+};
 
 use super::{
-    extract::{Json, RoomPath},
+    extract::{EmojiPath, Json, MessagePath, RoomPath},
     query::{MessagesQuery, Query},
 };
 use crate::{
     app::App,
     error::Result,
-    service::{auth::Caller, chat},
+    service::{
+        amend::{self, What},
+        auth::Caller,
+        chat,
+    },
 };
 
 /// Read messages
@@ -63,4 +70,107 @@ pub(super) async fn post_message(
 ) -> Result<(StatusCode, Json<Message>)> {
     let (message, created) = chat::post(&app, &caller, id, request).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(message)))
+}
+
+/// Edit a message
+///
+/// Authors change what they said; it keeps its place, and `edited_at` tells of it.
+#[utoipa::path(
+    patch, path = "/api/rooms/{id}/messages/{message_id}", tag = "messages",
+    params(MessagePath),
+    request_body = EditMessageRequest,
+    responses(
+        (status = 200, description = "The message as it is now.", body = Message),
+        (status = 403, description = "`forbidden`: somebody else said it."),
+        (status = 409, description = "`message_deleted`: there is nothing left to change."),
+    ),
+)]
+pub(super) async fn edit_message(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    MessagePath(room, message): MessagePath,
+    Json(request): Json<EditMessageRequest>,
+) -> Result<Json<Message>> {
+    amend::now(&app, &caller, room, message, What::Edit(request.content)).await.map(Json)
+}
+
+/// Delete a message
+///
+/// Authors may, and the room's owner and admins. It keeps its place with `content: ""`. Deleted already is fine.
+#[utoipa::path(
+    delete, path = "/api/rooms/{id}/messages/{message_id}", tag = "messages",
+    params(MessagePath),
+    responses(
+        (status = 204, description = "It is deleted."),
+        (status = 403, description = "`forbidden`: somebody else said it, and the caller's role does not allow it."),
+    ),
+)]
+pub(super) async fn delete_message(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    MessagePath(room, message): MessagePath,
+) -> Result<StatusCode> {
+    amend::now(&app, &caller, room, message, What::Delete).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// React to a message
+#[utoipa::path(
+    put, path = "/api/rooms/{id}/messages/{message_id}/reactions/{emoji}", tag = "messages",
+    params(MessagePath, EmojiPath),
+    responses(
+        (status = 204, description = "The reaction is there."),
+        (status = 403, description = "`forbidden`: the room is public, and the caller has not joined it."),
+        (status = 409, description = "`message_deleted`; or `too_many_reactions`: a message takes at most 32 different ones, and 1,000 in all."),
+    ),
+)]
+pub(super) async fn add_reaction(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    MessagePath(room, message): MessagePath,
+    EmojiPath(emoji): EmojiPath,
+) -> Result<StatusCode> {
+    amend::now(&app, &caller, room, message, What::React(emoji)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Take a reaction back
+#[utoipa::path(
+    delete, path = "/api/rooms/{id}/messages/{message_id}/reactions/{emoji}", tag = "messages",
+    params(MessagePath, EmojiPath),
+    responses(
+        (status = 204, description = "The caller's reaction is not there."),
+        (status = 403, description = "`forbidden`: the room is public, and the caller has not joined it."),
+    ),
+)]
+pub(super) async fn remove_reaction(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    MessagePath(room, message): MessagePath,
+    EmojiPath(emoji): EmojiPath,
+) -> Result<StatusCode> {
+    amend::now(&app, &caller, room, message, What::Unreact(emoji)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Mark as read
+///
+/// Moves the caller's read marker; never back. `unread` and `mentions` of the room count what comes after it.
+#[utoipa::path(
+    put, path = "/api/rooms/{id}/read", tag = "messages",
+    params(RoomPath),
+    request_body = ReadRequest,
+    responses(
+        (status = 204, description = "All up to there is read."),
+        (status = 403, description = "`forbidden`: the room is public, and the caller has not joined it."),
+    ),
+)]
+pub(super) async fn mark_read(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    RoomPath(id): RoomPath,
+    Json(request): Json<ReadRequest>,
+) -> Result<StatusCode> {
+    chat::read(&app, &caller, id, request.seq).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -13,13 +13,11 @@ use mesh_protocol::{
     envelope::{Envelope, valid_id},
     event::{
         ClientEvent, EventError,
-        chat::MessageSend,
         room::{Leave, Left},
         system::{Ack, Auth, Error as Refusal, Hello, Limits, Pong, Welcome, WelcomeUser},
     },
     limits::{HEARTBEAT_SECONDS, MAX_FRAME_BYTES, MAX_MALFORMED, WELCOME_ROOMS},
     model::{MemberPeer, PeerStatus, Scope},
-    rest::PostMessageRequest,
 };
 
 use super::{
@@ -27,16 +25,17 @@ use super::{
     connection::Connection,
     encode::{details, plain_refusal, refusal},
     hub::Hub,
-    join,
+    join, speech,
 };
 use crate::{
     app::App,
-    domain::{happening::Origin, outqueue::Class, scope},
+    domain::{outqueue::Class, scope},
     error::{Error, Result},
     service::{
         accounts,
+        amend::What,
         auth::{self, Caller},
-        chat, ice, info, rooms,
+        ice, info, rooms,
     },
 };
 
@@ -45,7 +44,7 @@ const MAX_FLOODING: u32 = 1_000;
 /// Characters of a device's name and of a client's version.
 const MAX_LABEL_CHARS: usize = 100;
 
-type Command = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Command = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The clock in the form that buckets read.
 pub(super) fn now_ms(app: &App) -> u64 {
@@ -53,27 +52,34 @@ pub(super) fn now_ms(app: &App) -> u64 {
 }
 
 /// What an event is answered with: to whom, and under which id.
-struct Answer {
-    hub: Arc<Hub>,
-    conn: Arc<Conn>,
-    id: Option<Box<str>>,
+pub(super) struct Answer {
+    pub(super) hub: Arc<Hub>,
+    pub(super) conn: Arc<Conn>,
+    pub(super) id: Option<Box<str>>,
 }
 
 impl Answer {
-    fn peer(&self) -> &str {
+    pub(super) fn peer(&self) -> &str {
         // Before the welcome the connection has no name; the answer is for the one that asked.
         self.conn.peer().map_or("client", PeerId::as_str)
     }
 
-    fn send(&self, frame: Bytes) {
+    pub(super) fn send(&self, frame: Bytes) {
         self.conn.push(Class::Reply, frame);
     }
 
-    fn refuse(&self, refusal: Refusal) {
+    pub(super) fn refuse(&self, refusal: Refusal) {
         self.send(self.hub.encoder.error(refusal, self.peer(), self.id.as_deref()));
     }
 
-    fn outcome(&self, outcome: Result<()>) {
+    /// Done, nothing to tell; said only to who asked under an id.
+    pub(super) fn ack(&self) {
+        if self.id.is_some() {
+            self.send(self.hub.encoder.event(&Ack {}, self.peer(), self.id.as_deref()));
+        }
+    }
+
+    pub(super) fn outcome(&self, outcome: Result<()>) {
         if let Err(e) = outcome {
             self.refuse(refusal(&e));
         }
@@ -206,9 +212,25 @@ fn act(c: &mut Connection, event: ClientEvent, from: Option<&str>, answer: Answe
             None
         }
         ClientEvent::MessageSend(send) => {
-            say(&caller, send, answer);
+            speech::say(&caller, send, answer);
             None
         }
+        ClientEvent::MessageEdit(ask) => {
+            speech::amend(&caller, ask.room_id, ask.message_id, What::Edit(ask.content), answer)
+        }
+        ClientEvent::MessageDelete(ask) => speech::amend(&caller, ask.room_id, ask.message_id, What::Delete, answer),
+        ClientEvent::ReactionAdd(ask) => {
+            speech::amend(&caller, ask.room_id, ask.message_id, What::React(ask.emoji), answer)
+        }
+        ClientEvent::ReactionRemove(ask) => {
+            speech::amend(&caller, ask.room_id, ask.message_id, What::Unreact(ask.emoji), answer)
+        }
+        ClientEvent::Read(ask) => speech::read(&caller, &ask, answer),
+        ClientEvent::Typing(ask) => speech::typing(caller, ask, answer),
+        ClientEvent::History(ask) => Some(Box::pin(async move {
+            let outcome = speech::history(&answer, &caller, ask).await;
+            answer.outcome(outcome);
+        })),
     }
 }
 
@@ -225,29 +247,6 @@ async fn renew(answer: &Answer, caller: &Caller, token: &str) -> Result<()> {
     answer.conn.renew(renewed);
     answer.send(answer.hub.encoder.event(&Ack {}, answer.peer(), answer.id.as_deref()));
     Ok(())
-}
-
-/// Gives a send to the store. Its answer is the room's event, so that it stands in the room's order.
-fn say(caller: &Caller, send: MessageSend, answer: Answer) {
-    let Some(peer) = answer.conn.peer().cloned() else { return };
-    let app = answer.hub.app().clone();
-    let origin = Origin { conn: answer.conn.number, peer, event_id: answer.id.clone() };
-    let request = PostMessageRequest {
-        content: send.content,
-        client_id: send.client_id.or_else(|| answer.id.as_deref().map(str::to_owned)),
-        reply_to_id: send.reply_to_id,
-    };
-    answer.conn.begin_send();
-    let answer = Arc::new(answer);
-    let later = answer.clone();
-    let done = move |outcome| {
-        later.outcome(outcome);
-        later.conn.end_send();
-    };
-    if let Err(e) = chat::submit(&app, caller, send.room_id, request, origin, done) {
-        answer.outcome(Err(e));
-        answer.conn.end_send();
-    }
 }
 
 /// Makes the connection a peer and tells it what it needs to begin.

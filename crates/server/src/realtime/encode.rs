@@ -5,16 +5,29 @@ use mesh_protocol::{
     RoomId,
     code::ErrorCode,
     envelope::Header,
-    event::{Payload, chat::MessageCreated, room, system},
+    event::{
+        Payload,
+        chat::{MessageCreated, MessageDeleted, MessageEdited, ReactionUpdated, ReadBy},
+        room, system,
+    },
+    model::Message,
 };
 
 use super::frame::FrameBuf;
 use crate::{
     clock::Clock,
-    domain::happening::{Change, RoomEvent, UserEvent},
+    domain::happening::{Change, Origin, RoomEvent, UserEvent},
     error::{Error, Kind},
     ids::Ids,
 };
+
+/// What all numbered changes carry, borrowed: [`MessageCreated`] and its like own their message.
+#[derive(serde::Serialize)]
+struct ChangePayload<'a> {
+    room_id: RoomId,
+    seq: u64,
+    message: &'a Message,
+}
 
 /// Makes events.
 #[derive(Clone)]
@@ -60,11 +73,14 @@ impl Encoder {
         to: &str,
         reply_to: Option<&str>,
     ) -> (Vec<u8>, Option<Vec<u8>>) {
-        let Change::Created(message) = change;
-        // Borrowing the message would need a second type of the same payload.
-        let payload = MessageCreated { room_id: room, seq, message: (**message).clone() };
-        let payload = serde_json::to_vec(&payload).unwrap_or_default();
-        let header = self.header(MessageCreated::TYPE, from, to, None);
+        let (kind, message) = match change {
+            Change::Created(message) => (MessageCreated::TYPE, message),
+            Change::Edited(message) => (MessageEdited::TYPE, message),
+            Change::Deleted(message) => (MessageDeleted::TYPE, message),
+            Change::Reacted(message) => (ReactionUpdated::TYPE, message),
+        };
+        let payload = serde_json::to_vec(&ChangePayload { room_id: room, seq, message }).unwrap_or_default();
+        let header = self.header(kind, from, to, None);
         let mut shared = Vec::with_capacity(payload.len() + 256);
         header.write(&mut shared, &payload);
         let own = reply_to.map(|id| {
@@ -75,20 +91,47 @@ impl Encoder {
         (shared, own)
     }
 
-    /// Something unnumbered that happens in a room.
-    pub(super) fn room_event(&self, room: RoomId, event: &RoomEvent) -> Bytes {
-        let to = room.to_string();
+    /// Something unnumbered that happens in a room: the room's own, and its causer's copy where they wait for one.
+    pub(super) fn room_event(
+        &self,
+        room: RoomId,
+        event: &RoomEvent,
+        origin: Option<&Origin>,
+    ) -> (Bytes, Option<Bytes>) {
         match event {
             RoomEvent::MemberAdded(member) => {
-                self.event(&room::MemberAdded { room_id: room, member: (**member).clone() }, &to, None)
+                self.shared(room, &room::MemberAdded { room_id: room, member: (**member).clone() }, origin)
+            }
+            RoomEvent::MemberUpdated(member) => {
+                self.shared(room, &room::MemberUpdated { room_id: room, member: (**member).clone() }, origin)
+            }
+            RoomEvent::MemberRemoved { user, reason } => {
+                self.shared(room, &room::MemberRemoved { room_id: room, user_id: *user, reason: *reason }, origin)
+            }
+            RoomEvent::Updated(now) => {
+                self.shared(room, &room::Updated { room_id: room, room: (**now).clone() }, origin)
+            }
+            RoomEvent::Deleted => self.shared(room, &room::Deleted { room_id: room }, origin),
+            RoomEvent::Read { user, seq } => {
+                self.shared(room, &ReadBy { room_id: room, user_id: *user, seq: *seq }, origin)
             }
         }
+    }
+
+    fn shared<P: Payload>(&self, room: RoomId, payload: &P, origin: Option<&Origin>) -> (Bytes, Option<Bytes>) {
+        let to = room.to_string();
+        let from = origin.map_or("server", |o| o.peer.as_str());
+        let own = origin.map(|o| self.event_from(payload, from, &to, o.event_id.as_deref()));
+        (self.event_from(payload, from, &to, None), own)
     }
 
     /// Something for one person, as one of their connections gets it.
     pub(super) fn user_event(&self, event: &UserEvent, to: &str) -> Bytes {
         match event {
             UserEvent::RoomAdded(room) => self.event(&room::Added { room: (**room).clone() }, to, None),
+            UserEvent::RoomRemoved { room, reason } => {
+                self.event(&room::Removed { room_id: *room, reason: *reason }, to, None)
+            }
         }
     }
 }

@@ -9,18 +9,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use mesh_protocol::{CloseCode, PeerId, RoomId, SessionId, UserId, event::chat::MessageCreated, model::Scope};
+use mesh_protocol::{
+    CloseCode, PeerId, RoomId, SessionId, UserId,
+    event::chat::{MessageCreated, TypingNow},
+    model::Scope,
+};
 use tokio::sync::mpsc;
 
 use super::{
     conn::{Close, Conn},
     encode::Encoder,
-    topic::{Hole, Pending, Topic},
+    topic::{Begun, Hole, Pending, Topic},
 };
 use crate::{
     app::App,
     domain::{
-        happening::{Ending, Happening, Origin},
+        happening::{Ending, Happening, Origin, RoomEvent},
         outqueue::Class,
         recovery::CatchUp,
     },
@@ -176,8 +180,8 @@ impl Hub {
     pub(super) fn begin_join(self: &Arc<Self>, room: RoomId) -> Joining {
         let mut topics = locked(&self.topics);
         let topic = topics.entry(room).or_insert_with(|| Arc::new(Mutex::new(Topic::new(room)))).clone();
-        let aside_from = locked(&topic).begin_join();
-        Joining { hub: self.clone(), room, aside_from }
+        let begun = locked(&topic).begin_join();
+        Joining { hub: self.clone(), room, begun }
     }
 
     /// The connection no longer receives the room's events.
@@ -211,12 +215,7 @@ impl Hub {
                     let frame = self.encoder.event_from(&payload, peer, peer, origin.event_id.as_deref());
                     self.direct(&origin, frame);
                 }
-                Happening::Room { room, event } => {
-                    if let Some(topic) = self.topic(room) {
-                        let frame = self.encoder.room_event(room, &event);
-                        locked(&topic).tell(Class::Ordered, &frame);
-                    }
-                }
+                Happening::Room { room, event, origin } => self.tell_room(room, &event, origin.as_ref()),
                 Happening::Ended { user, sessions, why } => self.end(user, &sessions, why),
                 Happening::User { user, event } => {
                     let conns = locked(&self.people).by_user.get(&user).cloned().unwrap_or_default();
@@ -227,6 +226,51 @@ impl Hub {
                     }
                 }
             }
+        }
+    }
+
+    /// Tells a room something without a number.
+    fn tell_room(&self, room: RoomId, event: &RoomEvent, origin: Option<&Origin>) {
+        let (shared, own) = self.encoder.room_event(room, event, origin);
+        if let Some(topic) = self.topic(room) {
+            let but = origin.map(|o| o.conn);
+            match event {
+                RoomEvent::Read { user, .. } => locked(&topic).tell_read(&shared, *user, but),
+                _ => locked(&topic).tell(Class::Ordered, &shared, but),
+            }
+        }
+        if let (Some(origin), Some(own)) = (origin, own) {
+            self.direct(origin, own);
+        }
+        if matches!(event, RoomEvent::Deleted)
+            && let Some(gone) = self.change_topic(room, Topic::drop_listeners)
+        {
+            for conn in gone {
+                locked(&conn.joined).retain(|joined| *joined != room);
+            }
+        }
+    }
+
+    /// Hears what was committed, on the store's thread and before its caller does: whoever is no longer a member
+    /// receives nothing from here on. It takes short locks only.
+    pub fn hear(&self, happenings: &[Happening]) {
+        for happening in happenings {
+            if let Happening::Room { room, event: RoomEvent::MemberRemoved { user, .. }, .. } = happening {
+                let conns = locked(&self.people).by_user.get(user).cloned().unwrap_or_default();
+                for conn in &conns {
+                    locked(&conn.joined).retain(|joined| joined != room);
+                }
+                self.change_topic(*room, |topic| topic.expel(*user, &conns));
+            }
+        }
+    }
+
+    /// Tells the room's other users that somebody writes. Nobody waits for it and nothing keeps it.
+    pub(super) fn typing(&self, room: RoomId, user: UserId, peer: &str, typing: bool) {
+        if let Some(topic) = self.topic(room) {
+            let payload = TypingNow { room_id: room, user_id: user, typing };
+            let frame = self.encoder.event_from(&payload, peer, &room.to_string(), None);
+            locked(&topic).tell_others(&frame, user);
         }
     }
 
@@ -283,8 +327,15 @@ impl Hub {
         while let Some(Some(Hole { after, until })) = self.change_topic(room, hole) {
             let missing = usize::try_from(until.saturating_sub(after + 1)).unwrap_or(FILL_PAGE).min(FILL_PAGE);
             let changes = match chat::changes_after(&self.app, room, after, missing).await {
-                Ok(changes) if !changes.is_empty() => changes,
-                Ok(_) => break,
+                Ok(Some(changes)) if !changes.is_empty() => changes,
+                Ok(Some(_)) => break,
+                Ok(None) => {
+                    // What is missing is gone for good: whoever listens resumes, and is told of the gap.
+                    for conn in self.change_topic(room, Topic::drop_listeners).unwrap_or_default() {
+                        conn.close(Close::new(CloseCode::GoingAway, "purged"));
+                    }
+                    break;
+                }
                 Err(e) => {
                     tracing::warn!(error = &e as &dyn std::error::Error, %room, "a hole could not be filled yet");
                     break;
@@ -310,15 +361,19 @@ fn forget_user(people: &mut People, user: UserId, number: u64) {
 pub(super) struct Joining {
     hub: Arc<Hub>,
     room: RoomId,
-    aside_from: usize,
+    begun: Begun,
 }
 
 impl Joining {
     /// See [`Topic::try_listen`].
     pub(super) fn try_listen(&self, conn: &Arc<Conn>, catch: &CatchUp, known: u64) -> Result<(), u64> {
-        let (encoder, aside) = (&self.hub.encoder, self.aside_from);
+        let (encoder, begun) = (&self.hub.encoder, self.begun);
         // The topic is there as long as this join is.
-        self.hub.change_topic(self.room, |topic| topic.try_listen(conn, catch, known, aside, encoder)).unwrap_or(Ok(()))
+        let listens = self.hub.change_topic(self.room, |topic| topic.try_listen(conn, catch, known, begun, encoder));
+        if !listens.unwrap_or(Ok(true))? {
+            self.hub.leave(self.room, conn);
+        }
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
 /// Changes replayed at once.
 const PAGE: usize = 100;
 /// A join goes on when less than this waits to be written.
-const LOW_WATER: usize = 256 * 1024;
+pub(super) const LOW_WATER: usize = 256 * 1024;
 /// Bytes of a replay that are queued at once: whoever reads at all is never too slow for them.
 const PIECE: usize = 128 * 1024;
 
@@ -50,9 +50,9 @@ pub(super) async fn join(
     // Joined already: it begins anew, as the client asks.
     hub.unlisten(room, conn.number);
     let joining = hub.begin_join(room);
-    let mut answer = rooms::join(app, caller, room).await?;
+    let (mut answer, purged) = rooms::join(app, caller, room).await?;
     let known = answer.last_seq;
-    let plan = plan(ask.since_seq, known, RECOVERY_LIMIT);
+    let plan = plan(ask.since_seq, known, purged, RECOVERY_LIMIT);
     answer.gap = plan == Plan::Gap;
     let to = conn.peer().map_or("server", mesh_protocol::PeerId::as_str);
     conn.push(Class::Reply, hub.encoder.event(&answer, to, id));
@@ -101,6 +101,7 @@ async fn replay(hub: &Arc<Hub>, conn: &Arc<Conn>, room: RoomId, catch: &mut Catc
     conn.drained(LOW_WATER).await;
     let after = catch.position();
     let changes = chat::changes_after(hub.app(), room, after, PAGE).await?;
+    let changes = changes.ok_or_else(|| Error::internal(format!("room {room} was purged while it was replayed")))?;
     let to = room.to_string();
     let mut frames = Vec::new();
     for (seq, change) in &changes {

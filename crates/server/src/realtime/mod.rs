@@ -7,5 +7,6 @@ mod encode;
 pub mod frame;
 pub mod hub;
 mod join;
+mod speech;
 mod topic;
 pub mod upgrade;

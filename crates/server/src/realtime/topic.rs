@@ -1,9 +1,12 @@
 //! A room that connections listen to: its feed, its listeners, and what they need to join in the middle.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use mesh_protocol::RoomId;
+use mesh_protocol::{RoomId, UserId};
 
 use super::{conn::Conn, encode::Encoder, frame};
 use crate::domain::{
@@ -116,6 +119,17 @@ pub(super) struct Topic {
     ring_bytes: usize,
     /// What was told without a number while somebody was joining.
     aside: Vec<(Class, Bytes)>,
+    /// Who was put out while somebody was joining, and when: their joins that began before lead nowhere.
+    expelled: HashMap<UserId, u64>,
+    /// Counts what puts people out.
+    expulsions: u64,
+}
+
+/// Where a join began.
+#[derive(Clone, Copy)]
+pub(super) struct Begun {
+    aside: usize,
+    expulsions: u64,
 }
 
 impl Topic {
@@ -128,6 +142,8 @@ impl Topic {
             ring: VecDeque::new(),
             ring_bytes: 0,
             aside: Vec::new(),
+            expelled: HashMap::new(),
+            expulsions: 0,
         }
     }
 
@@ -216,9 +232,9 @@ impl Topic {
         }
     }
 
-    /// Tells all listeners something without a number.
-    pub(super) fn tell(&mut self, class: Class, frame: &Bytes) {
-        for listener in &self.listeners {
+    /// Tells all listeners something without a number; not the connection `but`, which gets a copy of its own.
+    pub(super) fn tell(&mut self, class: Class, frame: &Bytes, but: Option<u64>) {
+        for listener in self.listeners.iter().filter(|l| Some(l.number) != but) {
             listener.conn.push(class, frame.clone());
         }
         if self.joining > 0 && class == Class::Ordered && self.aside.len() < ASIDE_LIMIT {
@@ -226,11 +242,41 @@ impl Topic {
         }
     }
 
+    /// Tells all listeners how far `user` has read: the user's other devices for sure, others unless they are slow. The
+    /// connection `but` gets a copy of its own.
+    pub(super) fn tell_read(&mut self, frame: &Bytes, user: UserId, but: Option<u64>) {
+        for listener in self.listeners.iter().filter(|l| Some(l.number) != but) {
+            let own = listener.conn.caller().user_id == user;
+            listener.conn.push(if own { Class::Ordered } else { Class::Ephemeral }, frame.clone());
+        }
+    }
+
+    /// Tells all listeners but those of `user` something that is worth nothing later.
+    pub(super) fn tell_others(&self, frame: &Bytes, user: UserId) {
+        for listener in self.listeners.iter().filter(|l| l.conn.caller().user_id != user) {
+            listener.conn.push(Class::Ephemeral, frame.clone());
+        }
+    }
+
+    /// `user`, whose connections are `conns`, receives nothing from here on.
+    pub(super) fn expel(&mut self, user: UserId, conns: &[Arc<Conn>]) {
+        self.listeners.retain(|l| !conns.iter().any(|conn| conn.number == l.number));
+        if self.joining > 0 {
+            self.expulsions += 1;
+            self.expelled.insert(user, self.expulsions);
+        }
+    }
+
+    /// Nobody listens any more; those who did.
+    pub(super) fn drop_listeners(&mut self) -> Vec<Arc<Conn>> {
+        self.listeners.drain(..).map(|listener| listener.conn).collect()
+    }
+
     /// Somebody begins to join: from now on the ring keeps what is delivered. Ends with [`Self::end_join`]. Gives the
     /// place from which on they need what is told aside.
-    pub(super) fn begin_join(&mut self) -> usize {
+    pub(super) fn begin_join(&mut self) -> Begun {
         self.joining += 1;
-        self.aside.len()
+        Begun { aside: self.aside.len(), expulsions: self.expulsions }
     }
 
     /// That join is over, whether it went well or not.
@@ -240,19 +286,24 @@ impl Topic {
             self.ring = VecDeque::new();
             self.ring_bytes = 0;
             self.aside = Vec::new();
+            self.expelled = HashMap::new();
         }
     }
 
     /// Makes `conn` a listener where it has everything up to now, or can have it from the ring; else says from where
-    /// to read on. `known` is a last sequence number that the store told after [`Self::begin_join`].
+    /// to read on. `known` is a last sequence number that the store told after [`Self::begin_join`]. False where the
+    /// connection's user was put out meanwhile.
     pub(super) fn try_listen(
         &mut self,
         conn: &Arc<Conn>,
         catch: &CatchUp,
         known: u64,
-        aside_from: usize,
+        begun: Begun,
         encoder: &Encoder,
-    ) -> Result<(), u64> {
+    ) -> Result<bool, u64> {
+        if self.expelled.get(&conn.caller().user_id).is_some_and(|at| *at > begun.expulsions) {
+            return Ok(false);
+        }
         if !self.feed.is_started() {
             let mut ready = Vec::new();
             self.feed.start(known, &mut ready);
@@ -271,12 +322,12 @@ impl Topic {
             }
             Step::ReadMore { after } => return Err(after),
         }
-        for (class, frame) in self.aside.iter().skip(aside_from) {
+        for (class, frame) in self.aside.iter().skip(begun.aside) {
             conn.push(*class, frame.clone());
         }
         self.listeners.retain(|l| l.number != conn.number);
         self.listeners.push(Listener { number: conn.number, conn: conn.clone(), catch });
-        Ok(())
+        Ok(true)
     }
 
     /// `conn` no longer listens.

@@ -13,7 +13,7 @@ use super::rooms::authorise;
 use crate::{
     app::App,
     domain::{
-        happening::{Change, Happening, Origin},
+        happening::{Change, Happening, Origin, RoomEvent},
         mentions::mentioned,
         policy::RoomAction,
     },
@@ -92,6 +92,8 @@ impl Send {
             let message = "reply_to_id: this room has no such message";
             return Err(Error::new(Kind::NotFound, "unknown_message", message));
         }
+        let mentions = store::messages::named(tx, &self.room_text, &self.names)?;
+        let mentions_text = store::messages::mentions_text(&mentions);
         let new = NewMessage {
             id: self.id,
             room: &self.room_text,
@@ -99,6 +101,7 @@ impl Send {
             content: &self.content,
             reply_to: reply_to.as_deref(),
             client_id: self.client_id.as_deref(),
+            mentions: mentions_text.as_deref(),
             now: self.now,
         };
         let seq = match store::messages::append(tx, &new)? {
@@ -111,10 +114,8 @@ impl Send {
                 return Ok((*first, false));
             }
         };
-        for name in &self.names {
-            store::messages::mention(tx, &self.room_text, seq, name, &self.user_text)?;
-        }
-        let message = self.message(seq);
+        store::messages::mention(tx, &self.room_text, seq, &mentions, self.user)?;
+        let message = self.message(seq, mentions);
         tx.publish(Happening::Change {
             room: self.room,
             seq,
@@ -124,7 +125,7 @@ impl Send {
         Ok((message, true))
     }
 
-    fn message(&self, seq: u64) -> Message {
+    fn message(&self, seq: u64, mentions: Vec<UserId>) -> Message {
         Message {
             id: self.id,
             room_id: self.room,
@@ -138,6 +139,7 @@ impl Send {
             reply_to_id: self.reply_to,
             client_id: self.client_id.clone(),
             reactions: BTreeMap::new(),
+            mentions,
         }
     }
 }
@@ -187,12 +189,98 @@ pub async fn history(app: &App, caller: &Caller, room: RoomId, range: Range, lim
         .await
 }
 
+/// Where a connection's question for history is cut, so that the answer fits into what may wait to be written.
+const HISTORY_BYTES: usize = 256 * 1024;
+
+/// The same for a connection, whose answers are bounded in bytes; and whether there is more in that direction.
+///
+/// # Errors
+/// As [`history`].
+pub async fn history_page(
+    app: &App,
+    caller: &Caller,
+    room: RoomId,
+    range: Range,
+    limit: usize,
+) -> Result<(Vec<Message>, bool)> {
+    let mut messages = history(app, caller, room, range, limit + 1).await?;
+    let backwards = !matches!(range, Range::After(_));
+    // From here on, what is nearest to the place that was asked for comes first.
+    if backwards {
+        messages.reverse();
+    }
+    let mut bytes = 0;
+    let fits = messages.iter().take(limit).take_while(|message| {
+        bytes += 512 + message.content.len() + 40 * message.reactions.values().map(Vec::len).sum::<usize>();
+        bytes <= HISTORY_BYTES
+    });
+    let kept = fits.count().max(1);
+    let more = messages.len() > kept;
+    messages.truncate(kept);
+    if backwards {
+        messages.reverse();
+    }
+    Ok((messages, more))
+}
+
+/// Moves the caller's read marker, never back; whether it moved.
+///
+/// # Errors
+/// 404, 403 as the room says.
+pub async fn read(app: &App, caller: &Caller, room: RoomId, seq: u64) -> Result<bool> {
+    let work = mark(caller, room, seq, None);
+    app.db.write(room.uuid().as_u128(), work).await
+}
+
+/// The same from a connection, without waiting: the answer is the room's own event. `done` hears, on a thread of the
+/// store, whether anything moved.
+pub fn submit_read(
+    app: &App,
+    caller: &Caller,
+    room: RoomId,
+    seq: u64,
+    origin: Origin,
+    done: impl FnOnce(Result<bool>) + std::marker::Send + 'static,
+) {
+    app.db.submit(room.uuid().as_u128(), mark(caller, room, seq, Some(origin)), done);
+}
+
+fn mark(
+    caller: &Caller,
+    room: RoomId,
+    seq: u64,
+    origin: Option<Origin>,
+) -> impl Fn(&mut Tx<'_>) -> Result<bool> + std::marker::Send + 'static {
+    let user = caller.user_id;
+    let (room_text, user_text) = (room.to_string(), user.to_string());
+    move |tx| {
+        authorise(tx, &room_text, &user_text, RoomAction::Read)?;
+        let Some(seq) = store::members::read(tx, &room_text, &user_text, seq)? else { return Ok(false) };
+        tx.publish(Happening::Room { room, event: RoomEvent::Read { user, seq }, origin: origin.clone() });
+        Ok(true)
+    }
+}
+
+/// Whether the caller may say something in the room: for what is told without being stored.
+///
+/// # Errors
+/// 404, 403 as the room says.
+pub async fn may_send(app: &App, caller: &Caller, room: RoomId) -> Result<()> {
+    let user = caller.user_id;
+    app.db.read(move |tx| authorise(tx, &room.to_string(), &user.to_string(), RoomAction::Send).map(drop)).await
+}
+
 /// The room's changes after a sequence number, in order: what replays and fills holes. Whoever hears them was
-/// authorised when they joined.
+/// authorised when they joined. None where the next change was purged.
 ///
 /// # Errors
 /// As the store says.
-pub async fn changes_after(app: &App, room: RoomId, after: u64, limit: usize) -> Result<Vec<(u64, Change)>> {
-    let messages = app.db.read(move |tx| store::messages::after(tx, room, after, limit)).await?;
-    Ok(messages.into_iter().map(|m| (m.seq, Change::Created(Box::new(m)))).collect())
+pub async fn changes_after(app: &App, room: RoomId, after: u64, limit: usize) -> Result<Option<Vec<(u64, Change)>>> {
+    app.db
+        .read(move |tx| {
+            let changes = store::changes::after(tx, room, after, limit)?;
+            let purged = changes.is_empty() && store::rooms::purged_seq(tx, room)? > after;
+            Ok((!purged).then_some(changes))
+        })
+        .await
 }

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod amend;
 pub mod audit;
 pub mod auth;
 pub mod capabilities;

@@ -60,6 +60,7 @@ pub async fn create(app: &App, caller: &Caller, request: CreateRoomRequest) -> R
         read_seq: 0,
         unread: 0,
         mentions: 0,
+        retention_days: None,
         created_at: now,
         updated_at: now,
     };
@@ -202,16 +203,17 @@ fn admit(tx: &mut Tx<'_>, room: RoomId, user: UserId, role: MemberRole, now: i64
     let member = store::members::one(tx, room, user)?;
     let seen = store::rooms::for_user(tx, room, user)?;
     let (Some(member), Some(seen)) = (member, seen) else { return Err(Error::room_not_found()) };
-    tx.publish(Happening::Room { room, event: RoomEvent::MemberAdded(Box::new(member.clone())) });
+    tx.publish(Happening::Room { room, event: RoomEvent::MemberAdded(Box::new(member.clone())), origin: None });
     tx.publish(Happening::User { user, event: UserEvent::RoomAdded(Box::new(seen)) });
     Ok(Some(member))
 }
 
-/// What `room.join` answers, its `gap` not decided. Joining a public room makes the caller a member.
+/// What `room.join` answers, its `gap` not decided, and up to where the room's log may have holes, since it was purged.
+/// Joining a public room makes the caller a member.
 ///
 /// # Errors
 /// 404 where it is absent, or private and the caller is not in it.
-pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<Joined> {
+pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<(Joined, u64)> {
     let user = caller.user_id;
     let enter = move |tx: &mut Tx<'_>| store::members::standing(tx, room, user)?.ok_or_else(Error::room_not_found);
     let mut standing = app.db.read(enter).await?;
@@ -231,7 +233,7 @@ pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<Joined> {
     }
     let role = standing.role.ok_or_else(Error::room_not_found)?;
     let (online_count, members) = roster(app, room, standing.member_count).await?;
-    Ok(Joined {
+    let joined = Joined {
         room_id: room,
         role,
         last_seq: standing.last_seq,
@@ -240,7 +242,8 @@ pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<Joined> {
         online_count,
         members_complete: members.len() as u64 >= standing.member_count,
         members,
-    })
+    };
+    Ok((joined, standing.purged_seq))
 }
 
 /// How many members are online, and at most 200 members, those online first: what a join costs is bounded, however

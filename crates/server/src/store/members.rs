@@ -15,7 +15,10 @@ statements! {
     INSERT = "INSERT INTO room_members (room_id, user_id, role, joined_at, read_seq) \
         SELECT r.id, $1, $2, $3, r.last_seq FROM rooms r WHERE r.id = $4 ON CONFLICT (room_id, user_id) DO NOTHING";
     ROLE = "SELECT role FROM room_members WHERE room_id = $1 AND user_id = $2";
-    STANDING = "SELECT r.visibility, r.member_count, r.last_seq, m.role, COALESCE(m.read_seq, 0) FROM rooms r \
+    READ = "UPDATE room_members SET read_seq = (SELECT CASE WHEN r.last_seq < $1 THEN r.last_seq ELSE $1 END FROM rooms r \
+        WHERE r.id = room_members.room_id) WHERE room_id = $2 AND user_id = $3 AND read_seq < $1 \
+        AND read_seq < (SELECT r.last_seq FROM rooms r WHERE r.id = room_members.room_id) RETURNING read_seq";
+    STANDING = "SELECT r.visibility, r.member_count, r.last_seq, m.role, COALESCE(m.read_seq, 0), r.purged_seq FROM rooms r \
         LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1 WHERE r.id = $2";
     ONE = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, u.username_key \
         FROM room_members m JOIN users u ON u.id = m.user_id WHERE m.room_id = $1 AND m.user_id = $2";
@@ -66,6 +69,8 @@ pub struct Standing {
     pub role: Option<MemberRole>,
     /// Up to where they have read.
     pub read_seq: u64,
+    /// Up to where the room's log may have holes, since it was purged.
+    pub purged_seq: u64,
 }
 
 /// Where `user` stands with `room`; none where there is no such room.
@@ -79,7 +84,15 @@ pub fn standing(tx: &mut Tx<'_>, room: RoomId, user: UserId) -> Result<Option<St
         last_seq: row.count(2)?,
         role: row.opt_text(3)?.and_then(MemberRole::parse),
         read_seq: row.count(4)?,
+        purged_seq: row.count(5)?,
     }))
+}
+
+/// Remembers that `user` has read up to `seq`, at most to the room's end; the new place, or none where that is not
+/// beyond the old one.
+pub fn read(tx: &mut Tx<'_>, room: &str, user: &str, seq: u64) -> Result<Option<u64>> {
+    let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+    tx.row(READ, &[seq.into(), room.into(), user.into()])?.map(|row| row.count(0)).transpose()
 }
 
 /// One member; presence is not filled in.

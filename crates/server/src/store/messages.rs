@@ -13,21 +13,25 @@ use crate::error::{Error, Result};
 macro_rules! message_columns {
     () => {
         "SELECT m.id, m.room_id, m.seq, m.user_id, u.username, m.content, m.created_at, m.edited_at, m.deleted_at, \
-         m.reply_to_id, m.client_id FROM messages m JOIN users u ON u.id = m.user_id "
+         m.reply_to_id, m.client_id, m.mentions FROM messages m JOIN users u ON u.id = m.user_id "
     };
 }
 
 statements! {
-    INSERT = "INSERT INTO messages (room_id, seq, id, user_id, content, created_at, reply_to_id, client_id) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+    INSERT = "INSERT INTO messages (room_id, seq, id, user_id, content, created_at, reply_to_id, client_id, mentions) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
         ON CONFLICT (room_id, user_id, client_id) WHERE client_id IS NOT NULL DO NOTHING";
     BY_CLIENT_ID = concat!(message_columns!(), "WHERE m.room_id = $1 AND m.user_id = $2 AND m.client_id = $3");
     IN_ROOM = "SELECT seq FROM messages WHERE id = $1 AND room_id = $2";
     BEFORE = concat!(message_columns!(), "WHERE m.room_id = $1 AND m.seq < $2 ORDER BY m.seq DESC LIMIT $3");
     AFTER = concat!(message_columns!(), "WHERE m.room_id = $1 AND m.seq > $2 ORDER BY m.seq LIMIT $3");
-    MENTION = "INSERT INTO message_mentions (room_id, user_id, seq) SELECT m.room_id, u.id, $1 \
-        FROM users u JOIN room_members m ON m.user_id = u.id AND m.room_id = $2 \
-        WHERE u.username_key = $3 AND u.id <> $4 ON CONFLICT (room_id, user_id, seq) DO NOTHING";
+    BY_ID = concat!(message_columns!(), "WHERE m.id = $1 AND m.room_id = $2");
+    BY_SEQ = concat!(message_columns!(), "WHERE m.room_id = $1 AND m.seq = $2");
+    REACTIONS = "SELECT message_seq, emoji, user_id FROM message_reactions \
+        WHERE room_id = $1 AND message_seq >= $2 AND message_seq <= $3 ORDER BY message_seq, seq";
+    NAMED = "SELECT u.id FROM users u JOIN room_members m ON m.user_id = u.id WHERE m.room_id = $1 AND u.username_key = $2";
+    MENTION = "INSERT INTO message_mentions (room_id, user_id, seq) VALUES ($1, $2, $3) \
+        ON CONFLICT (room_id, user_id, seq) DO NOTHING";
 }
 
 /// Something to be said.
@@ -44,6 +48,8 @@ pub struct NewMessage<'a> {
     pub reply_to: Option<&'a str>,
     /// The sender's own name for it.
     pub client_id: Option<&'a str>,
+    /// Whom it names: ids with a space between.
+    pub mentions: Option<&'a str>,
     /// Now, Unix milliseconds.
     pub now: i64,
 }
@@ -70,6 +76,7 @@ fn message(row: &Row) -> Result<Message> {
         reply_to_id: row.opt_text(9)?.map(MessageId::parse),
         client_id: row.opt_text(10)?.map(str::to_owned),
         reactions: BTreeMap::new(),
+        mentions: row.opt_text(11)?.map_or_else(Vec::new, |ids| ids.split(' ').map(UserId::parse).collect()),
     })
 }
 
@@ -93,6 +100,7 @@ pub fn append(tx: &mut Tx<'_>, new: &NewMessage<'_>) -> Result<Appended> {
             new.now.into(),
             new.reply_to.into(),
             new.client_id.into(),
+            new.mentions.into(),
         ],
     )?;
     if inserted == 1 {
@@ -100,20 +108,59 @@ pub fn append(tx: &mut Tx<'_>, new: &NewMessage<'_>) -> Result<Appended> {
     }
     rooms::give_back_seq(tx, new.room)?;
     let first = tx.row(BY_CLIENT_ID, &[new.room.into(), new.user.into(), new.client_id.into()])?;
-    let first = first.ok_or_else(|| Error::internal("a message conflicts with none"))?;
-    Ok(Appended::Repeated(Box::new(message(&first)?)))
+    let first = one(tx, first)?.ok_or_else(|| Error::internal("a message conflicts with none"))?;
+    Ok(Appended::Repeated(Box::new(first)))
 }
 
-/// Remembers that the message with this number names a member of the room, where there is one of that name.
-pub fn mention(tx: &mut Tx<'_>, room: &str, seq: u64, name_key: &str, author: &str) -> Result<()> {
-    #[allow(clippy::cast_possible_wrap)]
-    let seq = seq as i64;
-    tx.exec(MENTION, &[seq.into(), room.into(), name_key.into(), author.into()]).map(drop)
+/// The members of the room with these names' keys, each once.
+pub fn named(tx: &mut Tx<'_>, room: &str, name_keys: &[String]) -> Result<Vec<UserId>> {
+    let mut users = Vec::new();
+    for key in name_keys {
+        if let Some(row) = tx.row(NAMED, &[room.into(), key.into()])? {
+            let user = UserId::parse(row.text(0)?);
+            if !users.contains(&user) {
+                users.push(user);
+            }
+        }
+    }
+    Ok(users)
+}
+
+/// Ids as the column `mentions` holds them.
+pub fn mentions_text(users: &[UserId]) -> Option<String> {
+    (!users.is_empty()).then(|| users.iter().map(UserId::to_string).collect::<Vec<_>>().join(" "))
+}
+
+/// Remembers that the message with this number names these members, so that they can be counted; its author counts
+/// for nothing.
+pub fn mention(tx: &mut Tx<'_>, room: &str, seq: u64, users: &[UserId], author: UserId) -> Result<()> {
+    for user in users.iter().filter(|user| **user != author) {
+        tx.exec(MENTION, &[room.into(), (&user.to_string()).into(), param(seq).into()])?;
+    }
+    Ok(())
 }
 
 /// Whether the room has a message with this id.
 pub fn is_in_room(tx: &mut Tx<'_>, id: &str, room: &str) -> Result<bool> {
     Ok(tx.row(IN_ROOM, &[id.into(), room.into()])?.is_some())
+}
+
+/// One message of the room, as it is now.
+pub fn by_id(tx: &mut Tx<'_>, id: &str, room: &str) -> Result<Option<Message>> {
+    let found = tx.row(BY_ID, &[id.into(), room.into()])?;
+    one(tx, found)
+}
+
+/// The same by the number at which it was said.
+pub(super) fn by_seq(tx: &mut Tx<'_>, room: &str, seq: u64) -> Result<Option<Message>> {
+    let found = tx.row(BY_SEQ, &[room.into(), param(seq).into()])?;
+    one(tx, found)
+}
+
+fn one(tx: &mut Tx<'_>, row: Option<Row>) -> Result<Option<Message>> {
+    let mut found = row.iter().map(message).collect::<Result<Vec<_>>>()?;
+    with_reactions(tx, &mut found)?;
+    Ok(found.pop())
 }
 
 /// The newest messages before a number, oldest first.
@@ -129,7 +176,28 @@ pub fn after(tx: &mut Tx<'_>, room: RoomId, seq: u64, limit: usize) -> Result<Ve
 }
 
 fn page(tx: &mut Tx<'_>, sql: &'static str, room: RoomId, seq: u64, limit: usize) -> Result<Vec<Message>> {
-    let seq = i64::try_from(seq).unwrap_or(i64::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    tx.rows(sql, &[(&room.to_string()).into(), seq.into(), limit.into()])?.iter().map(message).collect()
+    let rows = tx.rows(sql, &[(&room.to_string()).into(), param(seq).into(), limit.into()])?;
+    let mut messages = rows.iter().map(message).collect::<Result<Vec<_>>>()?;
+    with_reactions(tx, &mut messages)?;
+    Ok(messages)
+}
+
+/// Fills in who reacted to these messages of one room.
+pub(super) fn with_reactions(tx: &mut Tx<'_>, messages: &mut [Message]) -> Result<()> {
+    let Some(room) = messages.first().map(|message| message.room_id.to_string()) else { return Ok(()) };
+    let first = messages.iter().map(|message| message.seq).min().unwrap_or(0);
+    let last = messages.iter().map(|message| message.seq).max().unwrap_or(0);
+    for row in tx.rows(REACTIONS, &[(&room).into(), param(first).into(), param(last).into()])? {
+        let seq = row.count(0)?;
+        if let Some(message) = messages.iter_mut().find(|message| message.seq == seq) {
+            message.reactions.entry(row.text(1)?.to_owned()).or_default().push(UserId::parse(row.text(2)?));
+        }
+    }
+    Ok(())
+}
+
+/// A sequence number as a parameter.
+pub(super) fn param(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
 }

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod changes;
 pub mod db;
 pub mod invites;
 pub mod members;
@@ -37,6 +38,7 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
     for page in [
         admin::ALL,
         audit::ALL,
+        changes::ALL,
         invites::ALL,
         members::ALL,
         messages::ALL,

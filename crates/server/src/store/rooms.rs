@@ -16,11 +16,11 @@ macro_rules! room_columns {
     () => {
         "r.id, r.name, r.description, r.visibility, r.kind, r.owner_id, m.role, r.member_count, r.last_seq, \
          COALESCE(m.read_seq, 0), \
-         (SELECT CAST(COUNT(*) AS BIGINT) FROM messages x WHERE x.room_id = m.room_id AND x.seq > m.read_seq \
-            AND x.user_id <> m.user_id AND x.deleted_at IS NULL), \
-         (SELECT CAST(COUNT(*) AS BIGINT) FROM message_mentions y WHERE y.room_id = m.room_id \
-            AND y.user_id = m.user_id AND y.seq > m.read_seq), \
-         r.created_at, r.updated_at, r.activity_at"
+         (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM messages x WHERE x.room_id = m.room_id \
+            AND x.seq > m.read_seq AND x.user_id <> m.user_id AND x.deleted_at IS NULL LIMIT 1000) counted), \
+         (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM message_mentions y WHERE y.room_id = m.room_id \
+            AND y.user_id = m.user_id AND y.seq > m.read_seq LIMIT 1000) counted), \
+         r.created_at, r.updated_at, r.activity_at, r.retention_days"
     };
 }
 
@@ -37,6 +37,8 @@ statements! {
         WHERE r.visibility = 'public' AND (r.activity_at < $2 OR (r.activity_at = $2 AND r.id < $3)) \
         ORDER BY r.activity_at DESC, r.id DESC LIMIT $4");
     NEXT_SEQ = "UPDATE rooms SET last_seq = last_seq + 1, activity_at = $1 WHERE id = $2 RETURNING last_seq";
+    NEXT_CHANGE = "UPDATE rooms SET last_seq = last_seq + 1 WHERE id = $1 RETURNING last_seq";
+    PURGED_SEQ = "SELECT purged_seq FROM rooms WHERE id = $1";
     GIVE_BACK = "UPDATE rooms SET last_seq = last_seq - 1 WHERE id = $1";
     COUNT_MEMBER = "UPDATE rooms SET member_count = member_count + 1 WHERE id = $1";
     IS_PUBLIC = "SELECT id FROM rooms WHERE id = $1 AND visibility = 'public'";
@@ -72,6 +74,7 @@ fn room(row: &Row) -> Result<Room> {
         read_seq: row.count(9)?,
         unread: row.count(10)?,
         mentions: row.count(11)?,
+        retention_days: row.opt_int(15)?.and_then(|days| u32::try_from(days).ok()),
         created_at: Timestamp::from_millis(row.int(12)?),
         updated_at: Timestamp::from_millis(row.int(13)?),
     })
@@ -114,6 +117,16 @@ pub fn list(tx: &mut Tx<'_>, user: UserId, public: bool, after: &After, limit: u
 /// transaction ends: numbers become visible in their order, and a rollback gives them back.
 pub fn next_seq(tx: &mut Tx<'_>, id: &str, now: i64) -> Result<Option<u64>> {
     tx.row(NEXT_SEQ, &[now.into(), id.into()])?.map(|row| row.count(0)).transpose()
+}
+
+/// The same for a change of something said before, which is no new activity.
+pub fn next_change(tx: &mut Tx<'_>, id: &str) -> Result<Option<u64>> {
+    tx.row(NEXT_CHANGE, &[id.into()])?.map(|row| row.count(0)).transpose()
+}
+
+/// Up to where the room's log may have holes, since it was purged.
+pub fn purged_seq(tx: &mut Tx<'_>, id: RoomId) -> Result<u64> {
+    tx.row(PURGED_SEQ, &[(&id.to_string()).into()])?.map_or(Ok(0), |row| row.count(0))
 }
 
 /// Gives back the number that this transaction took last.

@@ -16,6 +16,11 @@ const CALLS: &[(&str, &str)] = &[
     ("get /api/rooms/{id}/members", "rooms:read"),
     ("get /api/rooms/{id}/messages", "chat:read"),
     ("post /api/rooms/{id}/messages", "chat:write"),
+    ("patch /api/rooms/{id}/messages/{message_id}", "chat:write"),
+    ("delete /api/rooms/{id}/messages/{message_id}", "chat:write"),
+    ("put /api/rooms/{id}/messages/{message_id}/reactions/{emoji}", "chat:write"),
+    ("delete /api/rooms/{id}/messages/{message_id}/reactions/{emoji}", "chat:write"),
+    ("put /api/rooms/{id}/read", "chat:read"),
     ("post /api/auth/capability", "rtc"),
     ("get /api/ice-servers", "rtc"),
 ];
@@ -28,6 +33,13 @@ const EVENTS: &[(&str, &str)] = &[
     ("room.join", "chat:read"),
     ("room.leave", "chat:read"),
     ("chat.message.send", "chat:write"),
+    ("chat.message.edit", "chat:write"),
+    ("chat.message.delete", "chat:write"),
+    ("chat.reaction.add", "chat:write"),
+    ("chat.reaction.remove", "chat:write"),
+    ("chat.typing", "chat:write"),
+    ("chat.read", "chat:read"),
+    ("chat.history", "chat:read"),
 ];
 
 fn expected(table: &[(&str, &str)], name: &str, scope: &str) -> bool {

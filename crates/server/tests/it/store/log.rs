@@ -197,9 +197,9 @@ async fn unread_and_mentions_are_counted(store: Store) {
         let line = store.line(room, ana, "hello");
         let seq = store.db.write(key(room), move |tx| {
             let (seq, _) = line.append(tx)?;
-            for name in names {
-                store::messages::mention(tx, &room.to_string(), seq, name, &ana.to_string())?;
-            }
+            let named = store::messages::named(tx, &room.to_string(), &names.map(str::to_owned))?;
+            assert_eq!(named, [ben, ana]);
+            store::messages::mention(tx, &room.to_string(), seq, &named, ana)?;
             Ok(seq)
         });
         assert_eq!(seq.await.unwrap(), n);

@@ -213,6 +213,7 @@ fn room(id: RoomId, owner_id: UserId, visibility: Visibility, now: i64) -> Room 
         read_seq: 0,
         unread: 0,
         mentions: 0,
+        retention_days: None,
         created_at: Timestamp::from_millis(now),
         updated_at: Timestamp::from_millis(now),
     }
@@ -250,6 +251,7 @@ impl Line {
             content: &self.content,
             reply_to: None,
             client_id: self.client_id.as_deref(),
+            mentions: None,
             now: self.now,
         };
         let seq = match store::messages::append(tx, &new)? {
@@ -274,6 +276,7 @@ impl Line {
             reply_to_id: None,
             client_id: self.client_id.clone(),
             reactions: BTreeMap::new(),
+            mentions: Vec::new(),
         };
         let change = Change::Created(Box::new(message));
         tx.publish(Happening::Change { room: self.room, seq, change, origin: None });

@@ -113,10 +113,9 @@ fn run(tx: &mut Tx<'_>, ids: Ids, index: usize, step: &Step) -> Result<String> {
             let id = MessageId::new(ids.id(3, index));
             let (content, client_id, now) = (content.clone(), client_id.clone(), i64::from(*at));
             let appended = Line { id, room, user, content, client_id, now }.append(tx)?;
-            for name in names {
-                let key = format!("{name}-{}", ids.case).to_ascii_lowercase();
-                store::messages::mention(tx, &room.to_string(), appended.0, &key, &user.to_string())?;
-            }
+            let keys: Vec<_> = names.iter().map(|name| format!("{name}-{}", ids.case).to_ascii_lowercase()).collect();
+            let named = store::messages::named(tx, &room.to_string(), &keys)?;
+            store::messages::mention(tx, &room.to_string(), appended.0, &named, user)?;
             if *fails { Err(Error::forbidden("changed, and then refused")) } else { words(appended) }
         }
         Step::Read { room, who, seq } => {
