@@ -1,6 +1,8 @@
 //! The real-time contract, clause by clause, on a server with a database of its own.
 
+mod changes;
 mod chat;
+mod converge;
 mod ending;
 mod envelope;
 mod frames;
