@@ -8,4 +8,5 @@ pub mod outqueue;
 pub mod policy;
 pub mod recovery;
 pub mod scope;
+pub mod search;
 pub mod totp;

@@ -82,6 +82,7 @@ const CALLS: &[(&str, &str, Scope)] = &[
     ("GET", "/api/rooms/{id}", Scope::RoomsRead),
     ("GET", "/api/rooms/{id}/members", Scope::RoomsRead),
     ("GET", "/api/rooms/{id}/messages", Scope::ChatRead),
+    ("GET", "/api/rooms/{id}/messages/search", Scope::ChatRead),
     ("POST", "/api/rooms/{id}/messages", Scope::ChatWrite),
     ("PATCH", "/api/rooms/{id}/messages/{message_id}", Scope::ChatWrite),
     ("DELETE", "/api/rooms/{id}/messages/{message_id}", Scope::ChatWrite),

@@ -14,6 +14,7 @@ mod problem;
 mod query;
 mod rooms;
 mod router;
+mod search;
 mod server;
 mod sessions;
 mod shell;

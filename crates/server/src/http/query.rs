@@ -73,7 +73,7 @@ pub(super) struct Given<'a> {
 }
 
 impl Given<'_> {
-    fn text(&mut self, name: &str) -> Option<String> {
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
         let mut values = form_urlencoded::parse(self.query.as_bytes()).filter(|(key, _)| key == name);
         let value = values.next()?.1.into_owned();
         if values.next().is_some() {
@@ -112,7 +112,7 @@ impl Given<'_> {
         }
     }
 
-    fn limit(&mut self) -> usize {
+    pub(super) fn limit(&mut self) -> usize {
         self.number("limit", 1, MAX_PAGE as u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(DEFAULT_PAGE)
     }
 }

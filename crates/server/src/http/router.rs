@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::{Extension, Router, response::Redirect, routing::get};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{admin, auth, docs, members, messages, openapi, problem, rooms, server, sessions, shell, tokens, totp};
+use super::{
+    admin, auth, docs, members, messages, openapi, problem, rooms, search, server, sessions, shell, tokens, totp,
+};
 use crate::app::App;
 
 /// Every documented route.
@@ -30,6 +32,7 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(rooms::get_room))
         .routes(routes!(members::list_members, members::add_member))
         .routes(routes!(messages::list_messages, messages::post_message))
+        .routes(routes!(search::search_messages))
         .routes(routes!(messages::edit_message, messages::delete_message))
         .routes(routes!(messages::add_reaction, messages::remove_reaction))
         .routes(routes!(messages::mark_read))

@@ -16,6 +16,7 @@ pub mod invites;
 pub mod limits;
 pub mod presence;
 pub mod rooms;
+pub mod search;
 pub mod sessions;
 pub mod tokens;
 pub mod totp;

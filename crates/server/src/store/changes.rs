@@ -5,7 +5,7 @@ use mesh_protocol::RoomId;
 use super::{
     db::Tx,
     messages::{self, param},
-    statements,
+    search, statements,
 };
 use crate::{
     domain::happening::Change,
@@ -27,12 +27,14 @@ statements! {
 /// Makes a message say something else; `mentions` as [`messages::mentions_text`] writes them.
 pub fn edit(tx: &mut Tx<'_>, room: &str, seq: u64, content: &str, mentions: Option<&str>, now: i64) -> Result<()> {
     tx.exec(EDIT, &[content.into(), now.into(), mentions.into(), room.into(), param(seq).into()])?;
+    search::changed(tx, room, seq, content)?;
     tx.exec(FORGET_MENTIONS, &[room.into(), param(seq).into()]).map(drop)
 }
 
 /// Empties a message; its place stays.
 pub fn delete(tx: &mut Tx<'_>, room: &str, seq: u64, now: i64) -> Result<()> {
     tx.exec(DELETE, &[now.into(), room.into(), param(seq).into()])?;
+    search::removed(tx, room, seq)?;
     tx.exec(FORGET_MENTIONS, &[room.into(), param(seq).into()])?;
     tx.exec(FORGET_REACTIONS, &[room.into(), param(seq).into()]).map(drop)
 }

@@ -10,12 +10,21 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-macro_rules! message_columns {
+/// What [`message`] reads, of `messages m` and `users u`.
+macro_rules! message_cells {
     () => {
         "SELECT m.id, m.room_id, m.seq, m.user_id, u.username, m.content, m.created_at, m.edited_at, m.deleted_at, \
-         m.reply_to_id, m.client_id, m.mentions FROM messages m JOIN users u ON u.id = m.user_id "
+         m.reply_to_id, m.client_id, m.mentions "
     };
 }
+pub(super) use message_cells;
+
+macro_rules! message_columns {
+    () => {
+        concat!(crate::store::messages::message_cells!(), "FROM messages m JOIN users u ON u.id = m.user_id ")
+    };
+}
+pub(super) use message_columns;
 
 statements! {
     INSERT = "INSERT INTO messages (room_id, seq, id, user_id, content, created_at, reply_to_id, client_id, mentions) \
@@ -62,7 +71,7 @@ pub enum Appended {
     Repeated(Box<Message>),
 }
 
-fn message(row: &Row) -> Result<Message> {
+pub(super) fn message(row: &Row) -> Result<Message> {
     Ok(Message {
         id: MessageId::parse(row.text(0)?),
         room_id: RoomId::parse(row.text(1)?),

@@ -10,6 +10,7 @@ pub mod messages;
 pub mod migrate;
 mod postgres;
 pub mod rooms;
+pub mod search;
 pub mod sessions;
 mod sqlite;
 pub mod tokens;
@@ -52,6 +53,9 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
         for sql in page {
             tx.prepare(sql)?;
         }
+    }
+    for sql in search::all(tx) {
+        tx.prepare(sql)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What goes on beside requests: looks for what other processes did, and forgets what is old.
 
+mod index;
 mod revocations;
 mod sweep;
 
@@ -9,7 +10,8 @@ use crate::app::App;
 
 /// Starts the workers; they end with the house.
 pub fn start(app: &Arc<App>) {
-    let (watching, sweeping) = (app.clone(), app.clone());
+    let (watching, sweeping, indexing) = (app.clone(), app.clone(), app.clone());
     app.tasks.spawn("revocations", async move { revocations::run(&watching).await });
     app.tasks.spawn("sweep", async move { sweep::run(&sweeping).await });
+    app.tasks.spawn("index", async move { index::run(&indexing).await });
 }

@@ -17,6 +17,7 @@ mod kit;
 mod process;
 mod realtime;
 mod rest;
+mod search;
 mod second_factor;
 mod store;
 mod third_party;

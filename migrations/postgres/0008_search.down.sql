@@ -1,0 +1,2 @@
+DROP INDEX messages_search;
+DROP FUNCTION mesh_search_words(TEXT, TEXT);
