@@ -7,6 +7,7 @@ use crate::{
     config::Config,
     ids::Ids,
     keys::Keys,
+    metrics::Metrics,
     service::{audit::Failures, auth::Callers, hashing::Hasher, limits::Limits, presence::Presence},
     store::Db,
     tasks::Tasks,
@@ -24,6 +25,8 @@ pub struct App {
     pub db: Db,
     /// Signs and verifies tokens.
     pub keys: Keys,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Starts and stops tasks.
     pub tasks: Tasks,
     /// Who is connected.
@@ -58,6 +61,7 @@ impl App {
             keys,
             ids,
             db,
+            metrics: Metrics::new(),
             tasks,
             started_ms: clock.now_ms(),
             clock,

@@ -13,6 +13,7 @@ pub mod http;
 pub mod ids;
 pub mod keys;
 pub mod lifecycle;
+pub mod metrics;
 pub mod realtime;
 pub mod service;
 pub mod store;

@@ -1,7 +1,7 @@
 //! A server's life: open, listen, serve, stop in order.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
@@ -42,6 +42,8 @@ pub struct Server {
     pub hub: Arc<Hub>,
     /// Where it listens.
     pub addr: SocketAddr,
+    /// Where it tells its figures, if not there.
+    pub metrics_addr: Option<SocketAddr>,
 }
 
 /// Opens the database, brings it up to date, and listens.
@@ -85,8 +87,11 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
     // Only this line sets it.
     let _ = early.set(Arc::downgrade(&hub));
     worker::start(&app);
-    let listener = listen(host, port).await?;
-    let addr = listener.local_addr().map_err(|e| format!("cannot tell where it listens: {e}"))?;
+    let (listener, addr) = listen(SocketAddr::from((host, port))).await?;
+    let metrics_addr = match app.config.metrics_addr {
+        Some(wanted) => Some(serve_metrics(&app, wanted).await?),
+        None => None,
+    };
     let websocket = Router::new().route("/ws", get(upgrade).with_state(hub.clone()));
     let router = http::router_with(app.clone(), websocket);
     let accepting = app.clone();
@@ -108,6 +113,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
                 known = drift(&watching.clock);
                 hub_watched.clock_moved();
             }
+            // Whoever keeps work away from a server that is not ready must not keep it so.
+            if watching.db.figures().trouble().is_some() {
+                watching.db.probe();
+            }
             if watching.db.failed() {
                 tracing::error!("a thread of the store died; the server stops");
                 watching.tasks.fail();
@@ -116,13 +125,22 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
         }
     });
     tracing::info!(%addr, version = crate::service::info::VERSION, "listening");
-    Ok(Server { app, hub, addr })
+    Ok(Server { app, hub, addr, metrics_addr })
 }
 
-async fn listen(host: IpAddr, port: u16) -> Result<TcpListener, String> {
-    TcpListener::bind((host, port))
-        .await
-        .map_err(|e| format!("cannot listen on {}: {e}", SocketAddr::from((host, port))))
+async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let listener = TcpListener::bind(wanted).await.map_err(|e| format!("cannot listen on {wanted}: {e}"))?;
+    let addr = listener.local_addr().map_err(|e| format!("cannot tell where it listens: {e}"))?;
+    Ok((listener, addr))
+}
+
+/// Tells the figures on a port of their own.
+async fn serve_metrics(app: &Arc<App>, wanted: SocketAddr) -> Result<SocketAddr, String> {
+    let (listener, addr) = listen(wanted).await.map_err(|e| format!("MESH_METRICS_ADDR: {e}"))?;
+    let (accepting, router) = (app.clone(), http::metrics_router(app.clone()));
+    app.tasks.spawn("metrics", async move { accept(&accepting, listener, router).await });
+    tracing::info!(%addr, "metrics are told here");
+    Ok(addr)
 }
 
 /// Takes connections until the house stops.

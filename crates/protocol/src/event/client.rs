@@ -10,7 +10,19 @@ macro_rules! client_events {
             $($(#[doc = $doc])* $variant($payload),)*
         }
 
+        /// The place of each event in [`ClientEvent::NAMES`].
+        #[derive(Clone, Copy)]
+        enum Place { $($variant),* }
+
         impl ClientEvent {
+            /// Every event's name.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// The event's place in [`Self::NAMES`].
+            pub fn index(&self) -> usize {
+                (match self { $(Self::$variant(_) => Place::$variant,)* }) as usize
+            }
+
             /// Reads the payload of the event called `kind`.
             ///
             /// # Errors

@@ -8,6 +8,8 @@ use super::{EventError, EventInfo, chat, read_payload, room, system};
 pub trait Payload: Serialize {
     /// The event's name.
     const TYPE: &'static str;
+    /// The event's place in [`ServerEvent::NAMES`].
+    const INDEX: usize;
 }
 
 macro_rules! server_events {
@@ -20,9 +22,17 @@ macro_rules! server_events {
 
         $(impl Payload for $($payload)* {
             const TYPE: &'static str = $name;
+            const INDEX: usize = Place::$variant as usize;
         })*
 
+        /// The place of each event in [`ServerEvent::NAMES`].
+        #[derive(Clone, Copy)]
+        enum Place { $($variant),* }
+
         impl ServerEvent {
+            /// Every event's name.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
             /// Reads the payload of the event called `kind`.
             ///
             /// # Errors

@@ -1,6 +1,8 @@
 //! Carries committed happenings from the store to the connections. Within one process a bounded queue; what a
 //! connection misses, its room's feed restores from the store.
 
+use std::time::Instant;
+
 use tokio::sync::mpsc;
 
 use crate::domain::happening::Happening;
@@ -9,8 +11,16 @@ use crate::domain::happening::Happening;
 /// so that a slow fan-out slows sends down instead of growing memory.
 const QUEUE: usize = 256;
 
+/// What one transaction told.
+pub struct Told {
+    /// When it was committed.
+    pub at: Instant,
+    /// What happened, in order.
+    pub happenings: Vec<Happening>,
+}
+
 /// The receiving end.
-pub type Receiver = mpsc::Receiver<Vec<Happening>>;
+pub type Receiver = mpsc::Receiver<Told>;
 
 /// The sending end; it may wait, so it is called on threads of the store only.
 pub type Sender = std::sync::Arc<dyn Fn(Vec<Happening>) + Send + Sync>;
@@ -20,7 +30,7 @@ pub fn local() -> (Sender, Receiver) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let sink: Sender = std::sync::Arc::new(move |happenings| {
         // Without a receiver the house is stopping, and nobody is left to tell.
-        let _ = sender.blocking_send(happenings);
+        let _ = sender.blocking_send(Told { at: Instant::now(), happenings });
     });
     (sink, receiver)
 }

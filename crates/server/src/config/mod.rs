@@ -91,7 +91,7 @@ pub struct Config {
     pub cors_origins: CorsOrigins,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
-    /// A port of its own for `/metrics` (later release).
+    /// A port of its own for `/metrics`.
     pub metrics_addr: Option<SocketAddr>,
     /// The bus that joins several servers (later release); may hold a password.
     pub bus_url: Option<Secret>,
@@ -215,7 +215,6 @@ impl Config {
         };
         warn(self.gotify_url.is_some(), "GOTIFY_URL", "push notifications come");
         warn(self.gotify_token.is_some(), "GOTIFY_TOKEN", "push notifications come");
-        warn(self.metrics_addr.is_some(), "MESH_METRICS_ADDR", "metrics come");
     }
 
     /// Refuses what parses but comes with a later release, and must not be ignored in silence. To be called before serving.

@@ -360,8 +360,7 @@ pub const TABLE: &[Variable] = &[
         text("Address and port of its own for `/metrics`", "Adresse et port propres à `/metrics`"),
         |c, v| parse::socket(v).map(|x| c.metrics_addr = Some(x)),
     )
-    .unset("none: `/metrics` stands on the main port", "aucun : `/metrics` est sur le port principal")
-    .later("metrics", "les métriques"),
+    .unset("none: `/metrics` stands on the main port", "aucun : `/metrics` est sur le port principal"),
     row(
         "MESH_BUS_URL",
         "bus-url",

@@ -24,4 +24,4 @@ mod tokens;
 mod totp;
 
 pub use openapi::{openapi, openapi_json};
-pub use router::{router, router_with};
+pub use router::{metrics_router, router, router_with};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Extension, Router, response::Redirect, routing::get};
+use axum::{Extension, Router, middleware::from_fn, response::Redirect, routing::get};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -63,6 +63,18 @@ pub(super) fn documents<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .layer(Extension(docs::Docs::new()))
 }
 
+/// The figures, for a scraper.
+fn metrics() -> Router<Arc<App>> {
+    Router::new().route("/metrics", get(server::metrics))
+}
+
+/// What stands on `MESH_METRICS_ADDR`: the figures and nothing else.
+pub fn metrics_router(app: Arc<App>) -> Router {
+    let (ids, origins, figures) = (app.ids.clone(), app.config.cors_origins.clone(), app.metrics.clone());
+    let routes = problem::fallbacks(metrics()).layer(from_fn(shell::note_route)).with_state(app);
+    shell::wrap(routes, ids, origins, figures)
+}
+
 /// The whole HTTP side of a server.
 pub fn router(app: Arc<App>) -> Router {
     router_with(app, Router::new())
@@ -70,8 +82,11 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// The same with more routes (the WebSocket's), which get request ids, log spans and the rest like all others.
 pub fn router_with(app: Arc<App>, more: Router<Arc<App>>) -> Router {
-    let (routes, _) = documented().split_for_parts();
-    let (ids, origins) = (app.ids.clone(), app.config.cors_origins.clone());
-    let routes = problem::fallbacks(routes.merge(documents()).merge(more)).with_state(app);
-    shell::wrap(routes, ids, origins)
+    let (mut routes, _) = documented().split_for_parts();
+    if app.config.metrics_addr.is_none() {
+        routes = routes.merge(metrics());
+    }
+    let (ids, origins, figures) = (app.ids.clone(), app.config.cors_origins.clone(), app.metrics.clone());
+    let routes = problem::fallbacks(routes.merge(documents()).merge(more));
+    shell::wrap(routes.layer(from_fn(shell::note_route)).with_state(app), ids, origins, figures)
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::{
     extract::State,
-    http::header,
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use mesh_protocol::rest::{Health, Info};
 
 use super::extract::Json;
-use crate::{app::App, error::Result, service};
+use crate::{app::App, error::Result, metrics::Format, service};
 
 fn ok() -> Json<Health> {
     Json(Health { status: "ok".to_owned() })
@@ -62,10 +62,21 @@ pub(super) async fn health() -> Json<Health> {
     get, path = "/ready", tag = "server", security(()),
     responses(
         (status = 200, description = "It can.", body = Health),
-        (status = 503, description = "`database_unreachable`: or `stopping`; try again later."),
+        (status = 503, description = "`stopping`, `database_unreachable`, `database_locked`, `database_read_only`, `database_corrupt`, `disk_full` or `disk_failing`; try again later."),
     ),
 )]
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>> {
     service::health::ready(&app).await?;
     Ok(ok())
+}
+
+/// The figures: Prometheus' text, or OpenMetrics where `Accept` asks for it. Not in the OpenAPI document, as it may
+/// stand on a port of its own.
+pub(super) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response> {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let format = Format::wanted(accept);
+    let text = service::metrics::scrape(&app, format).await?;
+
+    let kind = (header::CONTENT_TYPE, format.content_type());
+    Ok(([kind, (header::CACHE_CONTROL, "no-store"), (header::VARY, "accept")], text).into_response())
 }

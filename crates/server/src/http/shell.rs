@@ -2,12 +2,15 @@
 //!
 //! It wraps the router from outside, as a path must be changed before it is routed.
 
-use std::{any::Any, convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration, time::Instant};
+use std::{
+    any::Any, convert::Infallible, panic::AssertUnwindSafe, sync::Arc, sync::OnceLock, time::Duration, time::Instant,
+};
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::PathAndQuery},
+    middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
@@ -19,6 +22,7 @@ use crate::{
     config::CorsOrigins,
     error::{Error, Kind},
     ids::Ids,
+    metrics::Metrics,
 };
 
 /// The header that names a request.
@@ -32,11 +36,24 @@ struct Shell {
     router: Router,
     with_cors: Cors<Router>,
     ids: Ids,
+    metrics: Arc<Metrics>,
+}
+
+/// Where the router leaves word of which route took a request.
+#[derive(Clone, Default)]
+pub(super) struct Route(Arc<OnceLock<MatchedPath>>);
+
+/// Leaves word of the route.
+pub(super) async fn note_route(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    if let (Some(path), Some(Route(place))) = (path, request.extensions().get()) {
+        let _ = place.set(path);
+    }
+    next.run(request).await
 }
 
 /// Puts the shell around a router.
-pub(super) fn wrap(router: Router, ids: Ids, origins: CorsOrigins) -> Router {
-    let shell = Arc::new(Shell { with_cors: cors(origins).layer(router.clone()), router, ids });
+pub(super) fn wrap(router: Router, ids: Ids, origins: CorsOrigins, metrics: Arc<Metrics>) -> Router {
+    let shell = Arc::new(Shell { with_cors: cors(origins).layer(router.clone()), router, ids, metrics });
     Router::new().fallback_service(service_fn(move |request: Request| {
         let shell = Arc::clone(&shell);
         async move { Ok::<_, Infallible>(shell.answer(request).await) }
@@ -61,6 +78,8 @@ impl Shell {
         let started = Instant::now();
         let id = self.request_id(request.headers());
         drop_slash(request.uri_mut());
+        let (method, route) = (request.method().clone(), Route::default());
+        request.extensions_mut().insert(route.clone());
         let is_api = request.uri().path().starts_with("/api/");
         // Neither the query nor a header is logged: both may hold a token.
         let span = tracing::info_span!(
@@ -81,8 +100,9 @@ impl Shell {
         if is_api {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        let latency_ms = started.elapsed().as_secs_f64() * 1e3;
-        tracing::debug!(status = response.status().as_u16(), latency_ms, "answered");
+        let (took, status) = (started.elapsed(), response.status().as_u16());
+        self.metrics.http.answered(method.as_str(), route.0.get().map(MatchedPath::as_str), status, took);
+        tracing::debug!(status, latency_ms = took.as_secs_f64() * 1e3, "answered");
         response
     }
 

@@ -11,7 +11,7 @@ use mesh_protocol::rest::CreateRoomRequest;
 use tower::ServiceExt as _;
 
 use super::{extract::Json, problem, router, shell};
-use crate::{clock::Clock, config::CorsOrigins, ids::Ids};
+use crate::{clock::Clock, config::CorsOrigins, ids::Ids, metrics::Metrics};
 
 async fn panic() {
     panic!("secret words");
@@ -27,7 +27,10 @@ pub(super) async fn send_from(origins: CorsOrigins, request: Request) -> Respons
     let thing = on_get(|| async { "thing" }).post(|Json(room): Json<CreateRoomRequest>| async { room.name });
     let routes: Router<()> = router::documents();
     let routes = routes.route("/api/thing", thing).route("/panic", on_get(panic));
-    shell::wrap(problem::fallbacks(routes), Ids::new(Clock::System), origins).oneshot(request).await.unwrap()
+    shell::wrap(problem::fallbacks(routes), Ids::new(Clock::System), origins, Metrics::new())
+        .oneshot(request)
+        .await
+        .unwrap()
 }
 
 pub(super) fn get(uri: &str) -> Request {

@@ -96,6 +96,13 @@ pub(super) struct Connection {
 impl Drop for Connection {
     // Bound to the value's lifetime, so that no way out forgets it.
     fn drop(&mut self) {
+        let metrics = &self.hub.app().metrics;
+        metrics.sockets.fall();
+        let close = self.conn.outbox().close;
+        metrics.end(close.map(|close| close.code));
+        if close.is_some_and(|close| close.reason == "too_slow") {
+            metrics.slow_readers.add(1);
+        }
         let user = self.conn.caller().user_id;
         self.hub.app().presence.disconnect(user, self.conn.number);
         self.hub.unregister(&self.conn, user);
@@ -107,6 +114,8 @@ pub(super) async fn serve(io: TcpStream, early: Bytes, hub: Arc<Hub>, conn: Arc<
     let now = Instant::now();
     let app = hub.app().clone();
     let rate = app.config.events_per_second;
+    app.metrics.sockets.rise();
+    app.metrics.opened.add(1);
     let mut connection = Connection {
         io,
         bucket: Bucket::new(rate, rate.saturating_mul(EVENTS_BURST_FACTOR), dispatch::now_ms(&app)),

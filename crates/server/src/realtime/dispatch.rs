@@ -132,7 +132,10 @@ pub(super) fn text(c: &mut Connection, text: &str) -> Option<Command> {
         return None;
     }
     match ClientEvent::parse(&envelope.kind, envelope.payload_text()) {
-        Ok(event) => act(c, event, envelope.from.as_deref(), answer),
+        Ok(event) => {
+            c.hub.app().metrics.events_in.count(event.index());
+            act(c, event, envelope.from.as_deref(), answer)
+        }
         Err(EventError::UnknownType) => {
             let kind: String = envelope.kind.chars().take(100).collect();
             answer.refuse(plain_refusal(ErrorCode::UnknownType, format!("there is no event of type {kind:?}")));

@@ -1,5 +1,7 @@
 //! The server's events as frames: made once, shared by all who get them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mesh_protocol::{
     RoomId,
@@ -19,6 +21,7 @@ use crate::{
     domain::happening::{Change, Origin, RoomEvent, UserEvent},
     error::{Error, Kind},
     ids::Ids,
+    metrics::Metrics,
 };
 
 /// What all numbered changes carry, borrowed: [`MessageCreated`] and its like own their message.
@@ -34,6 +37,7 @@ struct ChangePayload<'a> {
 pub(super) struct Encoder {
     pub(super) clock: Clock,
     pub(super) ids: Ids,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Encoder {
@@ -48,6 +52,7 @@ impl Encoder {
 
     /// An event that somebody else caused.
     pub(super) fn event_from<P: Payload>(&self, payload: &P, from: &str, to: &str, reply_to: Option<&str>) -> Bytes {
+        self.metrics.events_out.count(P::INDEX);
         let mut text = Vec::with_capacity(512);
         // The protocol's own types are always JSON.
         if self.header(P::TYPE, from, to, reply_to).write_event(&mut text, payload).is_err() {
@@ -60,6 +65,7 @@ impl Encoder {
 
     /// A refusal.
     pub(super) fn error(&self, refusal: system::Error, to: &str, reply_to: Option<&str>) -> Bytes {
+        self.metrics.refuse(refusal.code);
         self.event(&refusal, to, reply_to)
     }
 
@@ -73,12 +79,13 @@ impl Encoder {
         to: &str,
         reply_to: Option<&str>,
     ) -> (Vec<u8>, Option<Vec<u8>>) {
-        let (kind, message) = match change {
-            Change::Created(message) => (MessageCreated::TYPE, message),
-            Change::Edited(message) => (MessageEdited::TYPE, message),
-            Change::Deleted(message) => (MessageDeleted::TYPE, message),
-            Change::Reacted(message) => (ReactionUpdated::TYPE, message),
+        let (index, kind, message) = match change {
+            Change::Created(message) => (MessageCreated::INDEX, MessageCreated::TYPE, message),
+            Change::Edited(message) => (MessageEdited::INDEX, MessageEdited::TYPE, message),
+            Change::Deleted(message) => (MessageDeleted::INDEX, MessageDeleted::TYPE, message),
+            Change::Reacted(message) => (ReactionUpdated::INDEX, ReactionUpdated::TYPE, message),
         };
+        self.metrics.events_out.count(index);
         let payload = serde_json::to_vec(&ChangePayload { room_id: room, seq, message }).unwrap_or_default();
         let header = self.header(kind, from, to, None);
         let mut shared = Vec::with_capacity(payload.len() + 256);

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     app::App,
+    bus::Told,
     domain::{
         happening::{Ending, Happening, Origin, RoomEvent},
         outqueue::Class,
@@ -63,10 +64,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Hub {
     /// A hub that hands on what `happenings` brings, until the house stops.
-    pub fn start(app: Arc<App>, mut happenings: mpsc::Receiver<Vec<Happening>>) -> Arc<Self> {
+    pub fn start(app: Arc<App>, mut happenings: mpsc::Receiver<Told>) -> Arc<Self> {
         let (fill, mut holes) = mpsc::channel(FILL_QUEUE);
         let hub = Arc::new(Self {
-            encoder: Encoder { clock: app.clock.clone(), ids: app.ids.clone() },
+            encoder: Encoder { clock: app.clock.clone(), ids: app.ids.clone(), metrics: app.metrics.clone() },
             people: Mutex::default(),
             topics: Mutex::default(),
             numbers: AtomicU64::new(1),
@@ -78,7 +79,11 @@ impl Hub {
             loop {
                 tokio::select! {
                     batch = happenings.recv() => match batch {
-                        Some(batch) => listener.hand_on(batch),
+                        Some(told) => {
+                            listener.app.metrics.bus_waiting.set(happenings.len());
+                            listener.hand_on(told.happenings);
+                            listener.app.metrics.delivery.since(told.at);
+                        }
                         None => break,
                     },
                     () = listener.app.tasks.hard_stop() => break,
@@ -136,6 +141,7 @@ impl Hub {
             forget_user(&mut people, user, older.conn.number);
         }
         people.by_user.entry(user).or_default().push(conn.clone());
+        self.app.metrics.peers.set(people.by_peer.len());
         conn.name(peer.clone());
         peer
     }
@@ -146,6 +152,7 @@ impl Hub {
             let mut people = locked(&self.people);
             if people.by_peer.get(peer).is_some_and(|held| held.conn.number == conn.number) {
                 people.by_peer.remove(peer);
+                self.app.metrics.peers.set(people.by_peer.len());
             }
             forget_user(&mut people, user, conn.number);
         }
@@ -171,6 +178,7 @@ impl Hub {
             // Whoever came in between has made it used, or has put another in its place.
             if topics.get(&room).is_some_and(|there| Arc::ptr_eq(there, &topic)) && locked(&topic).is_unused() {
                 topics.remove(&room);
+                self.app.metrics.rooms.set(topics.len());
             }
         }
         Some(out)
@@ -180,6 +188,7 @@ impl Hub {
     pub(super) fn begin_join(self: &Arc<Self>, room: RoomId) -> Joining {
         let mut topics = locked(&self.topics);
         let topic = topics.entry(room).or_insert_with(|| Arc::new(Mutex::new(Topic::new(room)))).clone();
+        self.app.metrics.rooms.set(topics.len());
         let begun = locked(&topic).begin_join();
         Joining { hub: self.clone(), room, begun }
     }
@@ -291,6 +300,7 @@ impl Hub {
 
     /// The wall clock has jumped: every connection judges its times anew.
     pub fn clock_moved(&self) {
+        self.app.metrics.clock_jumps.add(1);
         let conns: Vec<_> = locked(&self.people).by_peer.values().map(|held| held.conn.clone()).collect();
         for conn in conns {
             conn.judge_times_anew();

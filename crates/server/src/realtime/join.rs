@@ -64,7 +64,15 @@ pub(super) async fn join(
         }
     }
     let catch = CatchUp::new(plan.position(known));
-    if let Err(e) = listen(hub, conn, &joining, room, catch, known).await {
+    let listening = listen(hub, conn, &joining, room, catch, known).await;
+    if ask.since_seq.is_some() {
+        app.metrics.resumes.count_word(match &listening {
+            Err(_) => "failed",
+            Ok(()) if plan == Plan::Gap => "gap",
+            Ok(()) => "complete",
+        });
+    }
+    if let Err(e) = listening {
         // It was told that it has joined: nothing else can be told of it, and the client begins anew.
         tracing::error!(error = &e as &dyn std::error::Error, %room, "a join failed after its answer");
         conn.close(Close::new(CloseCode::GoingAway, "internal"));

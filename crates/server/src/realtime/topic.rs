@@ -202,25 +202,29 @@ impl Topic {
             let reply_to = origin.and_then(|o| o.event_id.as_deref());
             let (shared, own) = encoder.change(self.room, seq, &pending.change, from, &to, reply_to);
             if bytes.len() + shared.len() > RUN_LIMIT && !marks.is_empty() {
-                self.send(Run { bytes: std::mem::take(&mut bytes).into(), marks: std::mem::take(&mut marks) });
+                self.send(Run { bytes: std::mem::take(&mut bytes).into(), marks: std::mem::take(&mut marks) }, encoder);
             }
             let own = own.and_then(|own| origin.map(|o| (o.conn, frame::text_frame(&own))));
             marks.push(Mark { seq, start: bytes.len(), own });
             frame::write_text(&mut bytes, &shared);
         }
-        self.send(Run { bytes: bytes.into(), marks });
+        self.send(Run { bytes: bytes.into(), marks }, encoder);
     }
 
-    fn send(&mut self, run: Run) {
+    fn send(&mut self, run: Run, encoder: &Encoder) {
+        let mut given = 0;
         let (first, last) = (run.first(), run.last());
         for listener in &mut self.listeners {
             if listener.catch.position() >= last {
                 continue;
             }
             // All before `first` is behind everybody who listens; most are exactly there.
-            run.send(&listener.conn, listener.catch.position().max(first.saturating_sub(1)));
+            let position = listener.catch.position().max(first.saturating_sub(1));
+            run.send(&listener.conn, position);
+            given += last - position;
             listener.catch.advance(last);
         }
+        encoder.metrics.deliveries.add(given);
         if self.joining > 0 {
             self.ring_bytes += run.bytes.len();
             self.ring.push_back(Arc::new(run));

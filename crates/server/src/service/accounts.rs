@@ -217,7 +217,10 @@ pub async fn login(app: &Arc<App>, request: LoginRequest, client: ClientInfo) ->
         })
         .await?;
     match second {
-        None => login.answer(app, account.user),
+        None => {
+            app.metrics.logins.count_word("ok");
+            login.answer(app, account.user)
+        }
         Some((hash, sealed)) => Err(totp::required(app, user, &hash, &sealed)),
     }
 }

@@ -137,6 +137,10 @@ impl Failures {
 /// Writes down a failed login, without waiting: whoever guesses must not slow the house down. What was typed for a name
 /// is not kept, unless it is an account's: it may be a password in the wrong field.
 pub(super) fn login_failed(app: &App, account: Option<(UserId, String)>, ip: IpAddr, reason: &'static str) {
+    // Not a login: somebody who is logged in did not know their password.
+    if reason != "wrong_current_password" {
+        app.metrics.logins.count_word(reason);
+    }
     let now = app.clock.now_ms();
     let Some(unlisted) = app.login_failures.take(u64::try_from(now).unwrap_or(0)) else { return };
     let trail = Trail { ids: app.ids.clone(), now, actor: None, name: None, ip: Some(ip.to_string()) };

@@ -38,6 +38,11 @@ impl Hasher {
         Ok(Self { jobs })
     }
 
+    /// Jobs that wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// Does a job when a thread is free.
     ///
     /// # Errors

@@ -5,21 +5,35 @@ use std::time::Duration;
 use crate::{
     app::App,
     error::{Error, Result},
+    metrics::Trouble,
     store,
 };
+
+/// How long the database may take to give a sign of life.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What keeps the server from its work, as far as is known without asking the database: a word and a sentence.
+pub fn trouble(app: &App) -> Option<(&'static str, &'static str)> {
+    if app.tasks.is_stopping() {
+        return Some(("stopping", "the server is stopping"));
+    }
+    if app.db.failed() {
+        return Some((Trouble::Unreachable.code(), Trouble::Unreachable.meaning()));
+    }
+    app.db.figures().trouble().map(|trouble| (trouble.code(), trouble.meaning()))
+}
 
 /// Succeeds while the server can take work.
 ///
 /// # Errors
-/// 503 that names what is missing: the server is stopping, or its database does not answer.
+/// 503 that names what is missing: the server is stopping, its database does not answer, or cannot be written.
 pub async fn ready(app: &App) -> Result<()> {
-    let wait = Duration::from_secs(1);
-    if app.tasks.is_stopping() {
-        return Err(Error::unavailable("stopping", "the server is stopping", wait));
+    let refuse = |(code, message)| Err(Error::unavailable(code, message, Duration::from_secs(1)));
+    if let Some(known) = trouble(app) {
+        return refuse(known);
     }
-    let answer = tokio::time::timeout(Duration::from_secs(5), app.db.read(store::ping)).await;
-    if app.db.failed() || !matches!(answer, Ok(Ok(()))) {
-        return Err(Error::unavailable("database_unreachable", "the database does not answer", wait));
+    match tokio::time::timeout(PATIENCE, app.db.read(store::ping)).await {
+        Ok(Ok(())) => Ok(()),
+        _ => refuse(trouble(app).unwrap_or((Trouble::Unreachable.code(), Trouble::Unreachable.meaning()))),
     }
-    Ok(())
 }

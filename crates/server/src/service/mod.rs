@@ -14,6 +14,7 @@ pub mod ice;
 pub mod info;
 pub mod invites;
 pub mod limits;
+pub mod metrics;
 pub mod presence;
 pub mod rooms;
 pub mod search;

@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -21,7 +21,8 @@ use super::{postgres, sqlite};
 use crate::{
     config::DatabaseUrl,
     domain::happening::Happening,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
+    metrics,
 };
 
 /// Jobs that may wait for a thread; beyond it callers are told to try again.
@@ -204,6 +205,8 @@ pub type Sink = Arc<dyn Fn(Vec<Happening>) + Send + Sync>;
 
 /// A unit of work, as the store's threads see it.
 pub(super) trait Job: Send {
+    /// When it was submitted.
+    fn submitted(&self) -> Instant;
     /// Does the work; whether its changes are to be kept.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
     /// Decides the outcome without running.
@@ -216,6 +219,13 @@ struct Work<F, D, T> {
     work: F,
     done: D,
     outcome: Option<Result<T>>,
+    submitted: Instant,
+}
+
+impl<F, D, T> Work<F, D, T> {
+    fn new(work: F, done: D) -> Box<Self> {
+        Box::new(Self { work, done, outcome: None, submitted: Instant::now() })
+    }
 }
 
 impl<F, D, T> Job for Work<F, D, T>
@@ -224,6 +234,10 @@ where
     D: FnOnce(Result<T>) + Send,
     T: Send,
 {
+    fn submitted(&self) -> Instant {
+        self.submitted
+    }
+
     fn run(&mut self, tx: &mut Tx<'_>) -> bool {
         // A panic in one job must neither poison the thread nor the jobs that share its transaction.
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(tx)))
@@ -239,7 +253,12 @@ where
 
     fn done(self: Box<Self>, committed: Result<(), Arc<Error>>) {
         let outcome = match (self.outcome, committed) {
+            // The database can't be written now: no fault of the job's.
+            (Some(Err(own)), Err(failed)) if own.kind == Kind::Internal && failed.kind == Kind::Unavailable => {
+                Err(same(&failed))
+            }
             (Some(Err(own)), _) => Err(own),
+            (_, Err(failed)) if failed.kind == Kind::Unavailable => Err(same(&failed)),
             (_, Err(failed)) => Err(Error::internal(failed)),
             (Some(Ok(value)), Ok(())) => Ok(value),
             (None, Ok(())) => Err(Error::internal("a job was never run")),
@@ -253,6 +272,7 @@ pub(super) struct Queues {
     pub(super) writers: Vec<Sender<Box<dyn Job>>>,
     pub(super) readers: Sender<Box<dyn Job>>,
     pub(super) failed: Arc<AtomicBool>,
+    pub(super) figures: Arc<metrics::Store>,
 }
 
 /// The way to the database. Cheap to clone; the threads end when the last clone is gone.
@@ -301,7 +321,7 @@ impl Db {
         #[allow(clippy::cast_possible_truncation)]
         let index = (key % writers.len().max(1) as u128) as usize;
         match writers.get(index) {
-            Some(queue) => enqueue(queue, Box::new(Work { work, done, outcome: None })),
+            Some(queue) => self.enqueue(queue, Work::new(work, done)),
             None => done(Err(gone())),
         }
     }
@@ -313,7 +333,7 @@ impl Db {
     pub async fn read<T: Send + 'static>(&self, work: impl Fn(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
         let (tell, told) = oneshot::channel();
         let done = move |outcome| drop(tell.send(outcome));
-        enqueue(&self.queues.readers, Box::new(Work { work, done, outcome: None }));
+        self.enqueue(&self.queues.readers, Work::new(work, done));
         told.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -324,22 +344,64 @@ impl Db {
         }
     }
 
+    /// What the store's threads have counted, and what keeps them from writing.
+    pub fn figures(&self) -> &metrics::Store {
+        &self.queues.figures
+    }
+
+    /// Jobs that wait to write, and to read.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.queues.writers.iter().map(Sender::len).sum(), self.queues.readers.len())
+    }
+
+    /// Writes something that changes nothing, so that it is found out whether the database can be written again.
+    pub fn probe(&self) {
+        if self.queues.figures.begin_probe() {
+            let figures = self.queues.figures.clone();
+            self.submit(0, super::probe, move |_| figures.end_probe());
+        }
+    }
+
     /// Whether a store thread died: the house must stop.
     pub fn failed(&self) -> bool {
         self.queues.failed.load(Ordering::Relaxed)
     }
+
+    fn enqueue(&self, queue: &Sender<Box<dyn Job>>, job: Box<dyn Job>) {
+        let (job, error) = match queue.try_send(job) {
+            Ok(()) => return,
+            Err(TrySendError::Full(job)) => {
+                self.queues.figures.refused.add(1);
+                let wait = Duration::from_secs(1);
+                (job, Error::unavailable("busy", "the server has too much to do; try again", wait))
+            }
+            Err(TrySendError::Disconnected(job)) => (job, gone()),
+        };
+        refuse(job, error);
+    }
 }
 
-fn enqueue(queue: &Sender<Box<dyn Job>>, job: Box<dyn Job>) {
-    let (job, error) = match queue.try_send(job) {
-        Ok(()) => return,
-        Err(TrySendError::Full(job)) => {
-            let wait = Duration::from_secs(1);
-            (job, Error::unavailable("busy", "the server has too much to do; try again", wait))
-        }
-        Err(TrySendError::Disconnected(job)) => (job, gone()),
-    };
-    refuse(job, error);
+/// The same refusal for another job.
+fn same(error: &Error) -> Error {
+    let wait = error.retry_after.unwrap_or(Duration::from_secs(1));
+    Error::unavailable(error.code, error.message.clone(), wait)
+}
+
+/// Notes what a transaction has met, for `/ready` and the figures; what its jobs are to hear of it.
+pub(super) fn judge(figures: &metrics::Store, trouble: Option<metrics::Trouble>, error: Error) -> Error {
+    figures.failed.add(1);
+    let Some(trouble) = trouble else { return error };
+    if figures.note(Some(trouble)) {
+        tracing::error!(trouble = trouble.code(), "the database cannot be written: {}", trouble.meaning());
+    }
+    Error::unavailable(trouble.code(), trouble.meaning(), Duration::from_secs(1))
+}
+
+/// Notes that a transaction has written.
+pub(super) fn wrote(figures: &metrics::Store) {
+    if figures.note(None) {
+        tracing::info!("the database can be written again");
+    }
 }
 
 fn refuse(mut job: Box<dyn Job>, error: Error) {
@@ -365,9 +427,16 @@ pub(super) fn thread(name: &str, failed: Arc<AtomicBool>, body: impl FnOnce() + 
 }
 
 /// Takes the jobs that wait, at least one; none when every sender is gone.
-pub(super) fn batch(queue: &crossbeam_channel::Receiver<Box<dyn Job>>, into: &mut Vec<Box<dyn Job>>) -> bool {
+pub(super) fn batch(
+    queue: &crossbeam_channel::Receiver<Box<dyn Job>>,
+    into: &mut Vec<Box<dyn Job>>,
+    figures: &metrics::Store,
+) -> bool {
     match queue.recv() {
-        Ok(first) => into.push(first),
+        Ok(first) => {
+            figures.wait.since(first.submitted());
+            into.push(first);
+        }
         Err(_) => return false,
     }
     while into.len() < BATCH

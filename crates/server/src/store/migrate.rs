@@ -43,6 +43,7 @@ statements! {
         (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)";
     APPLIED = "SELECT version, name FROM schema_migrations ORDER BY version";
     ADD = "INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)";
+    TOUCH = "UPDATE schema_migrations SET applied_at = applied_at";
     REMOVE = "DELETE FROM schema_migrations WHERE version = $1";
 }
 
@@ -151,6 +152,14 @@ pub fn status(tx: &mut Tx<'_>) -> Result<Vec<(&'static Migration, bool)>> {
     let known = known(tx);
     check(&known, &applied).map_err(refused)?;
     Ok(known.into_iter().enumerate().map(|(index, m)| (m, index < applied.len())).collect())
+}
+
+/// Writes the list of what is applied as it is.
+///
+/// # Errors
+/// Where nothing can be written.
+pub fn touch(tx: &mut Tx<'_>) -> Result<()> {
+    tx.exec(TOUCH, &[]).map(drop)
 }
 
 /// The newest applied version.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::Receiver;
@@ -13,10 +13,11 @@ use postgres::{
     types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked},
 };
 
-use super::db::{Cell, Conn, Job, Param, QUEUE, Queues, Row, Sink, Tx, batch, thread};
+use super::db::{Cell, Conn, Job, Param, QUEUE, Queues, Row, Sink, Tx, batch, judge, thread, wrote};
 use crate::{
     domain::happening::Happening,
     error::{Error, Result},
+    metrics::{self, Trouble},
 };
 
 const WRITERS: usize = 4;
@@ -53,12 +54,38 @@ pub(super) struct Session {
     spoiled: bool,
     /// The database asked to run the whole transaction again.
     repeat: bool,
+    /// What keeps the running transaction from being written.
+    trouble: Option<Trouble>,
+    /// The running transaction has changed something.
+    changed: bool,
+}
+
+/// What an error says of the database's state.
+fn trouble_of(error: &postgres::Error) -> Option<Trouble> {
+    let Some(code) = error.code() else {
+        // Not the database's words: the connection is gone.
+        return error.is_closed().then_some(Trouble::Unreachable).or_else(|| {
+            std::error::Error::source(error).is_some_and(|e| e.is::<std::io::Error>()).then_some(Trouble::Unreachable)
+        });
+    };
+    // Appendix A of PostgreSQL's manual; the first two characters are the class.
+    Some(match code.code() {
+        "53100" => Trouble::DiskFull,
+        "25006" => Trouble::ReadOnly,
+        "55P03" => Trouble::Locked,
+        "58030" => Trouble::Io,
+        "53300" => Trouble::Unreachable,
+        other if other.starts_with("57P") || other.starts_with("08") => Trouble::Unreachable,
+        other if other.starts_with("XX00") && other != "XX000" => Trouble::Corrupt,
+        _ => return None,
+    })
 }
 
 impl Session {
     fn new(config: Config, read_only: bool) -> Self {
         let (client, statements) = (None, HashMap::new());
-        Self { config, read_only, client, statements, wrote: false, spoiled: false, repeat: false }
+        let (wrote, spoiled, repeat, changed) = (false, false, false, false);
+        Self { config, read_only, client, statements, wrote, spoiled, repeat, trouble: None, changed }
     }
 
     /// Connects where it is not connected.
@@ -77,6 +104,7 @@ impl Session {
 
     fn failed(&mut self, e: postgres::Error) -> Error {
         self.spoiled = true;
+        self.trouble = trouble_of(&e).or(self.trouble);
         if matches!(e.code(), Some(&SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE)) {
             self.repeat = true;
         }
@@ -149,41 +177,44 @@ pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
     })?;
     drop(first);
     let dead = Arc::new(AtomicBool::new(false));
+    let figures: Arc<metrics::Store> = Arc::default();
     let mut writers = Vec::new();
     for index in 0..WRITERS {
         let (sender, jobs) = crossbeam_channel::bounded(QUEUE);
         let mut session = Session::new(config.clone(), false);
-        let sink = sink.clone();
-        thread(&format!("pg-write-{index}"), dead.clone(), move || write_loop(&mut session, &jobs, &sink))?;
+        let (sink, figures) = (sink.clone(), figures.clone());
+        thread(&format!("pg-write-{index}"), dead.clone(), move || write_loop(&mut session, &jobs, &sink, &figures))?;
         writers.push(sender);
     }
     let (readers, jobs) = crossbeam_channel::bounded(QUEUE);
     for index in 0..READERS {
         let mut session = Session::new(config.clone(), true);
-        let jobs = jobs.clone();
-        thread(&format!("pg-read-{index}"), dead.clone(), move || read_loop(&mut session, &jobs))?;
+        let (jobs, figures) = (jobs.clone(), figures.clone());
+        thread(&format!("pg-read-{index}"), dead.clone(), move || read_loop(&mut session, &jobs, &figures))?;
     }
-    Ok(Queues { writers, readers, failed: dead })
+    Ok(Queues { writers, readers, failed: dead, figures })
 }
 
-fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>) {
+fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, figures: &metrics::Store) {
     while let Ok(mut job) = jobs.recv() {
+        let began = Instant::now();
         if let Err(e) = session.connect() {
-            job.refuse_with(Error::internal(e));
+            job.refuse_with(judge(figures, Some(Trouble::Unreachable), Error::internal(e)));
         } else {
             job.run(&mut Tx { conn: Conn::Postgres(session), published: Vec::new() });
         }
+        figures.read.since(began);
         job.done(Ok(()));
     }
 }
 
-fn write_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, sink: &Sink) {
+fn write_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, sink: &Sink, figures: &metrics::Store) {
     let mut waiting = Vec::new();
-    while batch(jobs, &mut waiting) {
+    while batch(jobs, &mut waiting, figures) {
         // Savepoints cost a third of the throughput: a group runs without, and job by job where one of them failed
         // after it had changed something.
         let together = waiting.len() > 1 && {
-            let outcome = transaction(session, &mut waiting, sink);
+            let outcome = transaction(session, &mut waiting, sink, figures);
             if outcome.is_ok() {
                 waiting.drain(..).for_each(|job| job.done(Ok(())));
             }
@@ -196,7 +227,7 @@ fn write_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, sink: &Sink)
             let mut alone = [job];
             let mut tries = 1;
             let outcome = loop {
-                match transaction(session, &mut alone, sink) {
+                match transaction(session, &mut alone, sink, figures) {
                     Err(Spoiled { repeat: true, .. }) if tries < TRIES => tries += 1,
                     Err(spoiled) => break Err(spoiled.error),
                     Ok(()) => break Ok(()),
@@ -204,11 +235,13 @@ fn write_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, sink: &Sink)
             };
             let [job] = alone;
             match outcome {
+                Ok(()) => job.done(Ok(())),
                 // The job's own error is the outcome.
-                Ok(()) | Err(None) => job.done(Ok(())),
-                Err(Some(error)) => {
+                Err(None) if session.trouble.is_none() => job.done(Ok(())),
+                Err(error) => {
+                    let error = error.unwrap_or_else(|| Error::internal("a statement failed"));
                     tracing::error!(error = &error as &dyn std::error::Error, "a transaction failed");
-                    job.done(Err(Arc::new(error)));
+                    job.done(Err(Arc::new(judge(figures, session.trouble, error))));
                 }
             }
         }
@@ -224,9 +257,20 @@ struct Spoiled {
 }
 
 /// Runs jobs in one transaction, commits it and tells what they published; or takes all of it back.
-fn transaction(session: &mut Session, jobs: &mut [Box<dyn Job>], sink: &Sink) -> Result<(), Spoiled> {
-    session.repeat = false;
+fn transaction(
+    session: &mut Session,
+    jobs: &mut [Box<dyn Job>],
+    sink: &Sink,
+    figures: &metrics::Store,
+) -> Result<(), Spoiled> {
+    (session.repeat, session.trouble, session.changed) = (false, None, false);
+    let began = Instant::now();
     let outcome = run_all(session, jobs);
+    figures.commit.since(began);
+    figures.batch.note(jobs.len() as u64);
+    if outcome.is_ok() && session.changed {
+        wrote(figures);
+    }
     match outcome {
         Ok(published) => {
             if !published.is_empty() {
@@ -245,7 +289,10 @@ fn transaction(session: &mut Session, jobs: &mut [Box<dyn Job>], sink: &Sink) ->
 }
 
 fn run_all(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Happening>, Option<Error>> {
-    session.connect().map_err(Error::internal)?;
+    session.connect().map_err(|e| {
+        session.trouble = Some(Trouble::Unreachable);
+        Error::internal(e)
+    })?;
     session.spoiled = false;
     session.control("BEGIN")?;
     let mut published = Vec::new();
@@ -258,6 +305,7 @@ fn run_all(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Happe
             tx.published.truncate(told);
         }
         published = tx.published;
+        session.changed |= session.wrote;
         if session.spoiled || (!keep && session.wrote) {
             return Err(keep.then(|| Error::internal("a statement failed, and the job took no notice")));
         }

@@ -3,14 +3,17 @@
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 
-use super::db::{Cell, Conn, Job, Param, QUEUE, Queues, Row, Sink, Tx, batch, thread};
-use crate::error::{Error, Result};
+use super::db::{Cell, Conn, Job, Param, QUEUE, Queues, Row, Sink, Tx, batch, judge, thread, wrote};
+use crate::{
+    error::{Error, Result},
+    metrics::{self, Trouble},
+};
 
 /// Where the database lies.
 pub(super) enum Place {
@@ -26,6 +29,26 @@ pub(super) struct Session {
     savepoint: bool,
     /// A statement of the running job failed.
     spoiled: bool,
+    /// What keeps the running transaction from being written.
+    trouble: Option<Trouble>,
+    /// The running transaction has changed something.
+    wrote: bool,
+}
+
+/// What an error says of the database's state.
+fn trouble_of(error: &Error) -> Option<Trouble> {
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase, ReadOnly, SystemIoFailure,
+    };
+    let source = std::error::Error::source(error)?.downcast_ref::<rusqlite::Error>()?;
+    Some(match source.sqlite_error_code()? {
+        DiskFull => Trouble::DiskFull,
+        DatabaseBusy | DatabaseLocked => Trouble::Locked,
+        ReadOnly => Trouble::ReadOnly,
+        SystemIoFailure | CannotOpen => Trouble::Io,
+        DatabaseCorrupt | NotADatabase => Trouble::Corrupt,
+        _ => return None,
+    })
 }
 
 fn failed(e: rusqlite::Error) -> Error {
@@ -81,7 +104,7 @@ impl Session {
         if read_only {
             conn.pragma_update(None, "query_only", true)?;
         }
-        Ok(Self { conn, in_job: false, savepoint: false, spoiled: false })
+        Ok(Self { conn, in_job: false, savepoint: false, spoiled: false, trouble: None, wrote: false })
     }
 
     fn control(&self, sql: &'static str) -> rusqlite::Result<()> {
@@ -92,13 +115,17 @@ impl Session {
         if self.in_job && !self.savepoint {
             self.control("SAVEPOINT job").map_err(failed)?;
             self.savepoint = true;
+            self.wrote = true;
         }
         Ok(())
     }
 
     /// Notes a failure, as PostgreSQL does: a job that takes no notice of it must not be kept by halves.
     fn noted<T>(&mut self, outcome: Result<T>) -> Result<T> {
-        self.spoiled |= outcome.is_err();
+        if let Err(error) = &outcome {
+            self.spoiled = true;
+            self.trouble = trouble_of(error).or(self.trouble);
+        }
         outcome
     }
 
@@ -189,6 +216,7 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
         Place::Memory => format!("cannot open a database in memory: {e}"),
     };
     let dead = Arc::new(AtomicBool::new(false));
+    let figures: Arc<metrics::Store> = Arc::default();
     let (writer, jobs) = crossbeam_channel::bounded(QUEUE);
     let mut session = Session::open(&place, &name, false).map_err(say)?;
     // In memory, readers would hold the writer up: there is one connection for all.
@@ -197,31 +225,42 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
             let (sender, jobs) = crossbeam_channel::bounded(QUEUE);
             for index in 0..std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8) {
                 let mut session = Session::open(&place, &name, true).map_err(say)?;
-                let jobs = jobs.clone();
-                thread(&format!("sqlite-read-{index}"), dead.clone(), move || read_loop(&mut session, &jobs))?;
+                let (jobs, figures) = (jobs.clone(), figures.clone());
+                thread(&format!("sqlite-read-{index}"), dead.clone(), move || {
+                    read_loop(&mut session, &jobs, &figures)
+                })?;
             }
             sender
         }
         Place::Memory => writer.clone(),
     };
-    thread("sqlite-write", dead.clone(), move || write_loop(&mut session, &jobs, &sink))?;
-    Ok(Queues { writers: vec![writer], readers, failed: dead })
+    let counted = figures.clone();
+    thread("sqlite-write", dead.clone(), move || write_loop(&mut session, &jobs, &sink, &counted))?;
+    Ok(Queues { writers: vec![writer], readers, failed: dead, figures })
 }
 
-fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>) {
+fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, figures: &metrics::Store) {
     while let Ok(mut job) = jobs.recv() {
+        let began = Instant::now();
         let mut tx = Tx { conn: Conn::Sqlite(session), published: Vec::new() };
         job.run(&mut tx);
+        figures.read.since(began);
         job.done(Ok(()));
     }
 }
 
-fn write_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, sink: &Sink) {
+fn write_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, sink: &Sink, figures: &metrics::Store) {
     let mut waiting = Vec::new();
-    while batch(jobs, &mut waiting) {
+    while batch(jobs, &mut waiting, figures) {
+        let began = Instant::now();
         let outcome = commit(session, &mut waiting);
+        figures.commit.since(began);
+        figures.batch.note(waiting.len() as u64);
         let outcome = match outcome {
             Ok(published) => {
+                if session.wrote {
+                    wrote(figures);
+                }
                 // Told in commit order, and before the callers hear: whoever has an answer finds it told.
                 if !published.is_empty() {
                     sink(published);
@@ -231,7 +270,8 @@ fn write_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, sink: &Sink)
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a transaction failed");
                 let _ = session.control("ROLLBACK");
-                Err(Arc::new(error))
+                let trouble = session.trouble.or(trouble_of(&error));
+                Err(Arc::new(judge(figures, trouble, error)))
             }
         };
         for job in waiting.drain(..) {
@@ -242,6 +282,7 @@ fn write_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, sink: &Sink)
 
 /// Runs jobs in one transaction with one flush; what they published.
 fn commit(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<Vec<crate::domain::happening::Happening>> {
+    (session.trouble, session.wrote) = (None, false);
     session.control("BEGIN IMMEDIATE").map_err(failed)?;
     let mut published = Vec::new();
     for job in jobs {

@@ -14,6 +14,7 @@ mod admin;
 mod client;
 mod conversation;
 mod kit;
+mod operations;
 mod process;
 mod realtime;
 mod rest;

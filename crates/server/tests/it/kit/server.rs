@@ -12,6 +12,8 @@ use super::{Database, Peer, http, soon};
 
 pub struct Server {
     pub base: String,
+    /// Where the figures stand, if not there.
+    pub metrics_addr: Option<std::net::SocketAddr>,
     pub app: Arc<App>,
     pub hub: Arc<Hub>,
     pub http: reqwest::Client,
@@ -53,11 +55,11 @@ impl Server {
         pairs.extend_from_slice(settings);
         let config = Config::from_pairs(&pairs).unwrap();
         let server = lifecycle::start(config, Clock::Manual(clock.clone())).await.unwrap();
-        let (app, hub, addr) = (server.app.clone(), server.hub.clone(), server.addr);
+        let (app, hub, addr, metrics_addr) = (server.app.clone(), server.hub.clone(), server.addr, server.metrics_addr);
         let running = tokio::spawn(server.run());
         // Redirects would hide what the contract forbids.
         let http = http().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { base: format!("http://{addr}"), app, hub, http, clock, running, database }
+        Self { base: format!("http://{addr}"), metrics_addr, app, hub, http, clock, running, database }
     }
 
     /// Moves the server's clock.

@@ -131,3 +131,20 @@ async fn pyjwt_reads_the_tokens_of_every_algorithm() {
         server.stop().await;
     }
 }
+
+/// Prometheus' own parsers read the figures, in both formats.
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_parsers_read_the_figures() {
+    let Some(python) = installed("MESH_TEST_PYTHON") else { return };
+    let server = Server::start().await;
+    let ana = server.register("ana").await;
+    let room = server.room(&ana, "Cuisine").await;
+    let mut peer = server.peer(&ana).await;
+    peer.join(&room).await;
+    peer.say(&room, "Bonjour").await;
+    let mut command = Command::new(&python);
+    command.arg(script("python/metrics.py")).arg(&server.base);
+    let read = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&read.stdout), "read\n", "{}", String::from_utf8_lossy(&read.stderr));
+    server.stop().await;
+}
