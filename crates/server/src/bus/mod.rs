@@ -5,19 +5,11 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::domain::happening::Happening;
+use crate::domain::happening::{Happening, Told};
 
 /// Batches of happenings that may wait for the hub. A batch is one transaction's; beyond it the store's threads wait,
 /// so that a slow fan-out slows sends down instead of growing memory.
 const QUEUE: usize = 256;
-
-/// What one transaction told.
-pub struct Told {
-    /// When it was committed.
-    pub at: Instant,
-    /// What happened, in order.
-    pub happenings: Vec<Happening>,
-}
 
 /// The receiving end.
 pub type Receiver = mpsc::Receiver<Told>;

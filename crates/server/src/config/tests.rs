@@ -345,11 +345,7 @@ fn later_features_are_refused_or_warned_of() {
     }
     assert_eq!(Config::from_pairs(&[("MESH_REGISTRATION", "invite")]).unwrap().unsupported(), Ok(()));
     assert!(unsupported("MESH_BUS_URL", "nats://bus:4222").starts_with("MESH_BUS_URL=nats://bus:4222: "));
-    let set = [
-        ("GOTIFY_URL", "https://gotify.example.org/"),
-        ("GOTIFY_TOKEN", "token"),
-        ("MESH_METRICS_ADDR", "127.0.0.1:9090"),
-    ];
+    let set = [("GOTIFY_URL", "https://gotify.example.org/"), ("GOTIFY_TOKEN", "token")];
     let (config, warnings) = load(&[], &set, None).unwrap();
     assert_eq!((config.unsupported(), warnings.len()), (Ok(()), set.len()));
     for (warning, (name, _)) in warnings.iter().zip(set) {

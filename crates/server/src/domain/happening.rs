@@ -130,3 +130,11 @@ pub enum Happening {
         event: UserEvent,
     },
 }
+
+/// What one transaction told.
+pub struct Told {
+    /// When it was committed.
+    pub at: std::time::Instant,
+    /// What happened, in order.
+    pub happenings: Vec<Happening>,
+}

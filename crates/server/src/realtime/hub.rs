@@ -23,9 +23,8 @@ use super::{
 };
 use crate::{
     app::App,
-    bus::Told,
     domain::{
-        happening::{Ending, Happening, Origin, RoomEvent},
+        happening::{Ending, Happening, Origin, RoomEvent, Told},
         outqueue::Class,
         recovery::CatchUp,
     },

@@ -291,7 +291,7 @@ fn what_comes_later_is_refused_rather_than_ignored() {
     // It is a good value all the same.
     assert_eq!(run(dir.path(), &["config"], &[bus]).0, Some(0));
     // What is not dangerous to ignore is a warning.
-    let env = [("GOTIFY_URL", "https://gotify.example.org"), ("MESH_METRICS_ADDR", "127.0.0.1:9090")];
+    let env = [("GOTIFY_URL", "https://gotify.example.org")];
     let (_, log) = start(dir.path(), &[], &env).stop();
     for (name, _) in env {
         assert!(log.contains(&format!("{name} has no effect yet")), "{log}");
