@@ -4,7 +4,7 @@ mod database;
 mod token;
 mod user;
 
-use std::{fs, io::Write as _, path::Path, process::ExitCode, sync::Arc};
+use std::{fs, io::Write as _, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -149,10 +149,11 @@ fn serve(config: Config, warnings: &[String]) -> Outcome {
             }
         };
         let tasks = server.app.tasks.clone();
+        let drain = Duration::from_secs(u64::from(server.app.config.drain_seconds));
         server.app.tasks.spawn("signals", async move {
             let stopped = tasks.clone();
             tokio::select! {
-                () = signals.obey(&tasks) => {}
+                () = signals.obey(&tasks, drain) => {}
                 () = stopped.hard_stop() => {}
             }
         });
@@ -167,11 +168,14 @@ fn serve(config: Config, warnings: &[String]) -> Outcome {
 struct Signals {
     term: Signal,
     int: Signal,
+    /// A file that may not grow any more is an error of the write, not the end of the process.
+    _xfsz: Signal,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+        let xfsz = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, _xfsz: signal(xfsz)? })
     }
 
     async fn next(&mut self) {
@@ -181,9 +185,14 @@ impl Signals {
         }
     }
 
-    /// The first stops in order, the second at once.
-    async fn obey(&mut self, tasks: &crate::tasks::Tasks) {
+    /// The first stops in order, the second at once. While a stop is only announced, the second lets it begin.
+    async fn obey(&mut self, tasks: &crate::tasks::Tasks, drain: Duration) {
         self.next().await;
+        tasks.announce_stop();
+        if !drain.is_zero() {
+            tracing::info!(seconds = drain.as_secs(), "will stop: no more work is wanted");
+            let _ = tokio::time::timeout(drain, self.next()).await;
+        }
         tasks.stop_softly();
         self.next().await;
         tracing::warn!("stopping at once");

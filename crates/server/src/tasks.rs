@@ -21,6 +21,7 @@ pub struct Tasks {
     soft: CancellationToken,
     hard: CancellationToken,
     failed: Arc<AtomicBool>,
+    leaving: Arc<AtomicBool>,
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {
@@ -72,6 +73,16 @@ impl Tasks {
     /// Whether the house stops because something died.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Says that the house will stop, while everybody goes on.
+    pub fn announce_stop(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the house is stopping, or will soon.
+    pub fn is_leaving(&self) -> bool {
+        self.is_stopping() || self.leaving.load(Ordering::Relaxed)
     }
 
     /// Asks everybody to end what they do.

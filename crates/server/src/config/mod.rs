@@ -97,6 +97,8 @@ pub struct Config {
     pub bus_url: Option<Secret>,
     /// How long a planned stop waits for what is under way.
     pub shutdown_seconds: u32,
+    /// How long the server says that it is not ready before a planned stop begins.
+    pub drain_seconds: u32,
     /// Each variable as it is shown, in the table's order.
     settings: Vec<Setting>,
 }
@@ -279,6 +281,7 @@ impl Config {
             metrics_addr: None,
             bus_url: None,
             shutdown_seconds: 0,
+            drain_seconds: 0,
             settings: Vec::with_capacity(TABLE.len()),
         }
     }

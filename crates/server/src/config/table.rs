@@ -383,4 +383,16 @@ pub const TABLE: &[Variable] = &[
         |c, v| number(v, 0, 3600).map(|x| c.shutdown_seconds = x),
     )
     .default("10"),
+    row(
+        "MESH_DRAIN_SECONDS",
+        "drain-seconds",
+        text(
+            "How long `/ready` says `stopping` before a planned stop begins, so that a balancer sends nobody any more: 0 to \
+             3600 seconds",
+            "Délai pendant lequel `/ready` répond `stopping` avant qu'un arrêt prévu ne commence, pour qu'un répartiteur \
+             n'envoie plus personne : de 0 à 3600 secondes",
+        ),
+        |c, v| number(v, 0, 3600).map(|x| c.drain_seconds = x),
+    )
+    .default("0"),
 ];

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What keeps the server from its work, as far as is known without asking the database: a word and a sentence.
 pub fn trouble(app: &App) -> Option<(&'static str, &'static str)> {
-    if app.tasks.is_stopping() {
+    if app.tasks.is_leaving() {
         return Some(("stopping", "the server is stopping"));
     }
     if app.db.failed() {

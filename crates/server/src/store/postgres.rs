@@ -58,6 +58,8 @@ pub(super) struct Session {
     trouble: Option<Trouble>,
     /// The running transaction has changed something.
     changed: bool,
+    /// Whether it was committed is the database's to know: it must not run again.
+    committing: bool,
 }
 
 /// What an error says of the database's state.
@@ -85,7 +87,18 @@ impl Session {
     fn new(config: Config, read_only: bool) -> Self {
         let (client, statements) = (None, HashMap::new());
         let (wrote, spoiled, repeat, changed) = (false, false, false, false);
-        Self { config, read_only, client, statements, wrote, spoiled, repeat, trouble: None, changed }
+        Self {
+            config,
+            read_only,
+            client,
+            statements,
+            wrote,
+            spoiled,
+            repeat,
+            trouble: None,
+            changed,
+            committing: false,
+        }
     }
 
     /// Connects where it is not connected.
@@ -201,7 +214,15 @@ fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, figures: &met
         if let Err(e) = session.connect() {
             job.refuse_with(judge(figures, Some(Trouble::Unreachable), Error::internal(e)));
         } else {
+            session.trouble = None;
             job.run(&mut Tx { conn: Conn::Postgres(session), published: Vec::new() });
+            // The connection was lost; reading may be done again.
+            if session.trouble == Some(Trouble::Unreachable) {
+                session.client = None;
+                if session.connect().is_ok() {
+                    job.run(&mut Tx { conn: Conn::Postgres(session), published: Vec::new() });
+                }
+            }
         }
         figures.read.since(began);
         job.done(Ok(()));
@@ -263,7 +284,7 @@ fn transaction(
     sink: &Sink,
     figures: &metrics::Store,
 ) -> Result<(), Spoiled> {
-    (session.repeat, session.trouble, session.changed) = (false, None, false);
+    (session.repeat, session.trouble, session.changed, session.committing) = (false, None, false, false);
     let began = Instant::now();
     let outcome = run_all(session, jobs);
     figures.commit.since(began);
@@ -279,6 +300,9 @@ fn transaction(
             Ok(())
         }
         Err(error) => {
+            // The connection went while it stood idle: most often the database was started again.
+            let lost = session.client.is_some() && session.trouble == Some(Trouble::Unreachable);
+            session.repeat |= lost && !session.committing;
             // A connection in doubt is never used again.
             if session.client.as_mut().is_some_and(|client| client.batch_execute("ROLLBACK").is_err()) {
                 session.client = None;
@@ -310,6 +334,7 @@ fn run_all(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Happe
             return Err(keep.then(|| Error::internal("a statement failed, and the job took no notice")));
         }
     }
+    session.committing = true;
     session.control("COMMIT")?;
     Ok(published)
 }

@@ -142,6 +142,8 @@ async fn no_label_comes_from_a_stranger() {
         }
         assert!(!format!("{sample:?}").contains(STRANGE), "{sample:?}");
     }
+    server.advance(5);
+    assert!(sum(&scrape(&server).await, "mesh_clock_jumps_total", &[]) >= 1.0);
     // As many requests again make not one more line.
     peer.ask("stranger.again", json!({})).await;
     server.ask("GET", "/stranger/again", None, None).await;

@@ -1,6 +1,7 @@
 //! What somebody needs who runs a server for years.
 
 mod deploy;
+mod faults;
 mod metrics;
 
 use std::collections::{BTreeMap, BTreeSet};

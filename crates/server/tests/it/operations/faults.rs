@@ -1,0 +1,278 @@
+//! Disks that are full or fail, databases that are held or gone: told clearly, over by itself, and nothing acknowledged
+//! is lost.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead as _, BufReader, Write as _},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use super::{parse, sum};
+use crate::{
+    kit::{Account, Binary, Database, Peer, Server, postgres_url, skipped, soon},
+    process::Rest,
+};
+
+/// A server, somebody in a room, and what was acknowledged there.
+struct House {
+    binary: Binary,
+    rest: Rest,
+    ana: Account,
+    room: String,
+    acked: BTreeSet<String>,
+}
+
+impl House {
+    async fn open(database: &Database) -> Self {
+        let binary = Binary::start(database, &[]);
+        let rest = Rest::of(&binary);
+        let ana = rest.register("ana").await;
+        let room = rest.room(&ana, "Cuisine").await;
+        let mut house = Self { binary, rest, ana, room, acked: BTreeSet::new() };
+        assert_eq!(house.say("before").await, Ok(()));
+        house
+    }
+
+    /// Says something; or why it was refused.
+    async fn say(&mut self, content: &str) -> Result<(), (u16, Value)> {
+        let path = format!("/api/rooms/{}/messages", self.room);
+        let body = json!({"content": content});
+        let (status, answer) = self.rest.ask("POST", &path, Some(&self.ana.token), Some(body)).await;
+        if status != 201 {
+            return Err((status, answer["code"].clone()));
+        }
+        self.acked.insert(answer["id"].as_str().unwrap().to_owned());
+        Ok(())
+    }
+
+    /// Says things until one is refused, which must come.
+    async fn say_until_refused(&mut self) -> (u16, Value) {
+        let long = "x".repeat(3_000);
+        for _ in 0..5_000 {
+            if let Err(refused) = self.say(&long).await {
+                return refused;
+            }
+        }
+        panic!("nothing was refused");
+    }
+
+    /// Everywhere it is told what is wrong, and what needs no writing goes on.
+    async fn tells(&self, code: &str) {
+        let (status, ready) = self.rest.ask("GET", "/ready", None, None).await;
+        assert_eq!((status, &ready["code"]), (503, &json!(code)), "{ready}");
+        assert_eq!(self.rest.ask("GET", "/health", None, None).await.0, 200);
+        let figures = self.rest.http.get(format!("{}/metrics", self.rest.base)).send().await.unwrap();
+        let figures = parse(&figures.text().await.unwrap());
+        assert_eq!(sum(&figures, "mesh_store_trouble", &[("trouble", code)]), 1.0);
+        assert_eq!((sum(&figures, "mesh_store_trouble", &[]), sum(&figures, "mesh_ready", &[])), (1.0, 0.0));
+        let path = format!("/api/rooms/{}/messages", self.room);
+        assert_eq!(self.rest.ask("GET", &path, Some(&self.ana.token), None).await.0, 200);
+        let mut peer = Peer::connect(&self.rest.base, &self.ana.token).await;
+        peer.hello().await;
+        let refused = peer.ask("chat.message.send", json!({"room_id": self.room, "content": "now"})).await;
+        let words = (&refused["type"], &refused["payload"]["code"], &refused["payload"]["retryable"]);
+        assert_eq!(words, (&json!("system.error"), &json!("internal"), &json!(true)), "{refused}");
+    }
+
+    /// The cause is gone: all goes on by itself, and what was acknowledged is there, also after a new start.
+    async fn recovers(mut self, database: &Database) {
+        self.binary.wait_for_log("the database can be written again");
+        assert_eq!(self.rest.ask("GET", "/ready", None, None).await.0, 200);
+        assert_eq!(self.say("after").await, Ok(()));
+        self.holds_all().await;
+        self.binary.kill();
+        self.binary = Binary::start(database, &[]);
+        self.rest = Rest::of(&self.binary);
+        self.holds_all().await;
+        let (status, log) = self.binary.stop();
+        assert!(status.success(), "{log}");
+    }
+
+    async fn holds_all(&self) {
+        let log = self.rest.messages(&self.ana, &self.room).await;
+        let seqs: Vec<_> = log.iter().map(|m| m["seq"].as_u64().unwrap()).collect();
+        assert_eq!(seqs, (1..=log.len() as u64).collect::<Vec<_>>(), "numbers without holes");
+        let there: BTreeSet<_> = log.iter().map(|m| m["id"].as_str().unwrap().to_owned()).collect();
+        assert!(self.acked.is_subset(&there), "something acknowledged is lost");
+    }
+}
+
+/// A file system of its own, small, in memory.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// Needs root.
+    fn mount(at: PathBuf, size: &str) -> Option<Self> {
+        std::fs::create_dir(&at).unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).output();
+        mounted.is_ok_and(|mounted| mounted.status.success()).then_some(Self(at))
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("ballast");
+        let mut ballast = std::fs::File::create(&path).unwrap();
+        while ballast.write_all(&[1; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_and_loses_nothing() {
+    let mut database = Database::sqlite();
+    let Some(disk) = Disk::mount(database.dir.path().join("disk"), "3m") else {
+        return skipped("a full disk", "the right to mount");
+    };
+    database.url = format!("sqlite:///{}", disk.0.join("mesh.db").display());
+    let mut house = House::open(&database).await;
+    let ballast = disk.fill();
+    assert_eq!(house.say_until_refused().await, (503, json!("disk_full")));
+    house.tells("disk_full").await;
+    std::fs::remove_file(ballast).unwrap();
+    house.recovers(&database).await;
+}
+
+/// A limit on the size of files comes with a signal that kills whoever does not look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_may_not_grow_does_not_kill() {
+    let limit = |house: &House, size: &str| {
+        let pid = house.binary.pid().to_string();
+        Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={size}:")]).status().is_ok_and(|s| s.success())
+    };
+    let database = Database::sqlite();
+    let mut house = House::open(&database).await;
+    if !limit(&house, "4096") {
+        return skipped("a limit on the size of files", "the path to prlimit");
+    }
+    assert_eq!(house.say_until_refused().await, (503, json!("disk_failing")));
+    house.tells("disk_failing").await;
+    assert!(limit(&house, "unlimited"));
+    house.recovers(&database).await;
+}
+
+/// Makes a running server's system calls fail, until it is dropped.
+struct Strace(Child);
+
+impl Strace {
+    fn inject(pid: u32, fault: &str) -> Option<Self> {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-e", &format!("inject={fault}"), "-e", "trace=fsync,fdatasync", "-p", &pid.to_string()]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().ok()?;
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let attached = lines.by_ref().map_while(Result::ok).any(|line| line.contains(" attached"));
+        // What it says must be read, or it stands still.
+        std::thread::spawn(move || lines.for_each(drop));
+        attached.then_some(Self(child))
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_to_flush_acknowledges_nothing() {
+    let database = Database::sqlite();
+    let mut house = House::open(&database).await;
+    let Some(strace) = Strace::inject(house.binary.pid(), "fsync,fdatasync:error=EIO") else {
+        return skipped("a disk that fails", "the right to trace (strace)");
+    };
+    assert_eq!(house.say_until_refused().await, (503, json!("disk_failing")));
+    house.tells("disk_failing").await;
+    drop(strace);
+    house.recovers(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_another_holds_is_named() {
+    let server = Server::start_on(Database::sqlite(), &[]).await;
+    let ana = server.register("ana").await;
+    let room = server.room(&ana, "Cuisine").await;
+    let other = rusqlite::Connection::open(server.database.sqlite_file().unwrap()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let path = format!("/api/rooms/{room}/messages");
+    // The server asks for ten seconds before it gives up.
+    let (status, refused) = server.post(&path, &ana, json!({"content": "now"})).await;
+    assert_eq!((status, &refused["code"]), (503, &json!("database_locked")), "{refused}");
+    let (status, ready) = server.ask("GET", "/ready", None, None).await;
+    assert_eq!((status, &ready["code"]), (503, &json!("database_locked")));
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(server.post(&path, &ana, json!({"content": "after"})).await.0, 201);
+    assert_eq!(server.ask("GET", "/ready", None, None).await.0, 200);
+    server.stop().await;
+}
+
+/// Changes a PostgreSQL server's mind, and makes the house connect anew.
+fn turn(server: &str, database: &Database, read_only: bool) {
+    let name = database.url.rsplit('/').next().unwrap().to_owned();
+    let server = server.to_owned();
+    // The synchronous client must not run on a runtime's thread.
+    let turned = std::thread::spawn(move || {
+        let mut client = postgres::Client::connect(&server, postgres::NoTls).unwrap();
+        let words = format!("ALTER DATABASE {name} SET default_transaction_read_only = {read_only}");
+        client.batch_execute(&words).unwrap();
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+        client.execute(end, &[&name]).unwrap();
+    });
+    turned.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_takes_no_writes_is_named() {
+    let Some(url) = postgres_url() else {
+        return skipped("a PostgreSQL that takes no writes", "MESH_TEST_POSTGRES_URL");
+    };
+    let database = Database::postgres(&url);
+    let mut house = House::open(&database).await;
+    turn(&url, &database, true);
+    // The first finds the connection gone.
+    let refused = loop {
+        let (status, code) = house.say_until_refused().await;
+        assert_eq!(status, 503);
+        if code != "database_unreachable" {
+            break code;
+        }
+    };
+    assert_eq!(refused, "database_read_only");
+    house.tells("database_read_only").await;
+    turn(&url, &database, false);
+    house.recovers(&database).await;
+}
+
+/// Readiness falls first: whoever is here goes on, until the stop begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_falls_before_anything_else() {
+    let database = Database::new();
+    let binary = Binary::start(&database, &[("MESH_DRAIN_SECONDS", "3600")]);
+    let rest = Rest::of(&binary);
+    let ana = rest.register("ana").await;
+    let room = rest.room(&ana, "Cuisine").await;
+    let mut peer = Peer::connect(&rest.base, &ana.token).await;
+    peer.hello().await;
+    peer.join(&room).await;
+    binary.signal("TERM");
+    binary.wait_for_log("will stop");
+    let (status, ready) = rest.ask("GET", "/ready", None, None).await;
+    assert_eq!((status, &ready["code"]), (503, &json!("stopping")));
+    // A client that never was here before, and one that was.
+    assert_eq!(Rest::at(&rest.base).ask("GET", "/health", None, None).await.0, 200);
+    peer.say(&room, "still here").await;
+    // The second signal lets the stop begin; it is in order.
+    binary.signal("TERM");
+    assert_eq!(peer.closed().await.0, 1012);
+    let (status, log) = soon("the end", async { tokio::task::spawn_blocking(|| binary.wait()).await.unwrap() }).await;
+    assert!(status.success(), "{log}");
+}
