@@ -1,6 +1,7 @@
 //! The command line.
 
 mod database;
+mod doctor;
 mod token;
 mod user;
 
@@ -53,6 +54,7 @@ fn command() -> Command {
                 .about("Print the settings in force, secrets masked")
                 .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON object")),
         )
+        .subcommand(doctor::command())
         .subcommand(user::command())
         .subcommand(token::command())
         .subcommand(Command::new("openapi").about("Print the REST interface's OpenAPI 3.1 document"))
@@ -104,6 +106,7 @@ fn run(matches: &ArgMatches) -> Outcome {
                 .try_for_each(|w| writeln!(std::io::stderr(), "mesh-server: {w}"))
                 .map_err(|e| failure(e.to_string()))
         }
+        Some(("doctor", sub)) => doctor::run(&config, &warnings, sub),
         Some(("migrate", sub)) => migrate(&config, sub),
         Some(("user", sub)) => user::run(&config, sub),
         Some(("token", sub)) => token::run(&config, sub),

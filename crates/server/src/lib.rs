@@ -14,6 +14,7 @@ pub mod ids;
 pub mod keys;
 pub mod lifecycle;
 pub mod metrics;
+pub mod outbound;
 pub mod realtime;
 pub mod service;
 pub mod store;

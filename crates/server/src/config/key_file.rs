@@ -10,10 +10,10 @@ use super::{Config, DatabaseUrl, JwtAlgorithm, Secret, kept_file};
 const VARIABLE: &str = "MESH_JWT_PRIVATE_KEY_FILE";
 
 /// Others than the owner can read or change a file that the server made.
-const LOOSE: u32 = 0o077;
+pub(super) const LOOSE: u32 = 0o077;
 
 /// The same of a file that the operator named: containers mount secrets readable by all, and read-only.
-const LOOSE_NAMED: u32 = 0o022;
+pub(super) const LOOSE_NAMED: u32 = 0o022;
 
 /// What a key file holds.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ mod kept_file;
 mod key_file;
 mod parse;
 mod print;
+mod private_file;
 mod secret_file;
 mod source;
 mod table;
@@ -26,6 +27,7 @@ pub use database::DatabaseUrl;
 pub use error::ConfigError;
 pub use key_file::{KeyFile, load_or_create_keys};
 pub use print::{clap_args, env_example, readme_table, readme_table_fr};
+pub use private_file::PrivateFile;
 pub use secret_file::load_or_create_secret;
 pub use source::{Source, process_env};
 pub use table::{FileForm, Secrecy, TABLE, Text, Variable};
@@ -165,7 +167,8 @@ impl Config {
         let default =
             variable.default.map(|value| Found { value: value.to_owned(), source: Source::Default, file: None });
         let Some(found) = found.or(default) else {
-            self.settings.push(Setting { name: variable.name, shown: None, source: Source::Default, file: None });
+            let (shown, source) = (None, Source::Default);
+            self.settings.push(Setting { name: variable.name, shown, source, file: None, path: None });
             return Ok(());
         };
         // spaces around a secret may belong to it; around anything else they are a slip
@@ -179,8 +182,8 @@ impl Config {
         if let Err(expected) = result {
             return Err(ConfigError::value(variable.name, &shown, &format!("{expected}{}", found.place(variable))));
         }
-        let file = found.file.as_ref().map(|(name, _)| *name);
-        self.settings.push(Setting { name: variable.name, shown: Some(shown), source: found.source, file });
+        let (file, path) = found.file.unzip();
+        self.settings.push(Setting { name: variable.name, shown: Some(shown), source: found.source, file, path });
         Ok(())
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Setting {
     pub(super) source: Source,
     /// `NAME_FILE`, if the value was read from a file.
     pub(super) file: Option<&'static str>,
+    /// That file.
+    pub(super) path: Option<String>,
 }
 
 /// The command-line flags, one for each variable and one for each `NAME_FILE`, under the heading "Configuration". They are

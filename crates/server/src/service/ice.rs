@@ -38,7 +38,8 @@ pub fn servers(app: &App, user: UserId) -> Vec<IceServer> {
     servers
 }
 
-fn sign(secret: &Secret, username: &str) -> Option<String> {
+/// The password of a user name that a secret vouches for: base64 of HMAC-SHA1.
+pub fn sign(secret: &Secret, username: &str) -> Option<String> {
     let mut mac = Hmac::<Sha1>::new_from_slice(secret.expose().as_bytes()).ok()?;
     mac.update(username.as_bytes());
     Some(BASE64_STANDARD.encode(mac.finalize().into_bytes()))

@@ -9,6 +9,7 @@ pub mod members;
 pub mod messages;
 pub mod migrate;
 mod postgres;
+pub mod probe;
 pub mod rooms;
 pub mod search;
 pub mod sessions;
@@ -44,6 +45,7 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
         members::ALL,
         messages::ALL,
         migrate::ALL,
+        probe::ALL,
         rooms::ALL,
         sessions::ALL,
         tokens::ALL,

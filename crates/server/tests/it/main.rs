@@ -13,6 +13,7 @@
 mod admin;
 mod client;
 mod conversation;
+mod doctor;
 mod kit;
 mod operations;
 mod process;

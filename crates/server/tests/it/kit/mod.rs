@@ -1,11 +1,13 @@
 //! What the tests stand on: servers of their own, with databases of their own, seen from outside.
 
 mod binary;
+pub mod coturn;
 mod database;
 mod peer;
 mod server;
 
 pub use binary::{Binary, output};
+pub use coturn::Coturn;
 pub use database::{Database, postgres_url};
 pub use peer::Peer;
 pub use server::{Account, Server};

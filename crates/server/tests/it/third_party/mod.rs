@@ -1,4 +1,6 @@
-//! Clients that were not written here: Python's `websockets` and PyJWT, npm's `ws`. `./test` installs them.
+//! Clients that were not written here: Python's `websockets` and PyJWT, npm's `ws`; coturn. `./test` installs them.
+
+mod turn;
 
 use std::{
     fs::File,

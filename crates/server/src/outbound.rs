@@ -1,0 +1,58 @@
+//! Calls that the server makes itself: one way to speak HTTP and TLS for all of them.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{Client, redirect::Policy};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A client for `url`, of whose calls none takes longer than `timeout`. It follows no redirect, which would take a token
+/// elsewhere, and knows no proxy of the environment. HTTP/1.1 alone.
+///
+/// # Errors
+/// A sentence for the operator: the machine has no root certificates, and `url` needs them.
+pub fn client(url: &str, timeout: Duration) -> Result<Client, String> {
+    let sentence = |e: rustls::Error| format!("TLS cannot be used: {e}");
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(sentence)?;
+    let secure = url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"));
+    // A machine without root certificates still speaks `http`.
+    let builder = if secure {
+        builder.with_platform_verifier().map_err(sentence)?
+    } else {
+        builder.with_root_certificates(RootCertStore::empty())
+    };
+    Client::builder()
+        .tls_backend_preconfigured(builder.with_no_client_auth())
+        .connect_timeout(CONNECT.min(timeout))
+        .timeout(timeout)
+        .redirect(Policy::none())
+        .no_proxy()
+        .user_agent(concat!("mesh-server/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|e| why(&e))
+}
+
+/// An error with all that lies behind it, without the URL, which may hold what must not be told.
+pub fn why(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut at = Some(error);
+    while let Some(e) = at {
+        // reqwest's own words hold the URL; what lies behind says more.
+        if !e.is::<reqwest::Error>() {
+            let words = e.to_string();
+            if !parts.iter().any(|part| part.contains(&words)) {
+                parts.push(words);
+            }
+        } else if let Some(e) = e.downcast_ref::<reqwest::Error>().filter(|e| e.is_timeout()) {
+            let _ = e;
+            parts.push("no answer in time".to_owned());
+        }
+        at = e.source();
+    }
+    if parts.is_empty() { "the call failed".to_owned() } else { parts.join(": ") }
+}
