@@ -1,5 +1,6 @@
 //! The command line.
 
+mod backup;
 mod database;
 mod doctor;
 mod token;
@@ -56,6 +57,7 @@ fn command() -> Command {
         )
         .subcommand(doctor::command())
         .subcommand(user::command())
+        .subcommands(backup::commands())
         .subcommand(token::command())
         .subcommand(Command::new("openapi").about("Print the REST interface's OpenAPI 3.1 document"))
 }
@@ -90,6 +92,11 @@ fn run(matches: &ArgMatches) -> Outcome {
         let document = http::openapi().to_pretty_json().map_err(|e| failure(e.to_string()))?;
         return print(&format!("{document}\n"));
     }
+    if let Some(("backup", sub)) = matches.subcommand()
+        && let Some(("verify", sub)) = sub.subcommand()
+    {
+        return backup::verify(sub);
+    }
     if let Some(("migrate", sub)) = matches.subcommand()
         && let Some(("new", sub)) = sub.subcommand()
     {
@@ -108,6 +115,8 @@ fn run(matches: &ArgMatches) -> Outcome {
         }
         Some(("doctor", sub)) => doctor::run(&config, &warnings, sub),
         Some(("migrate", sub)) => migrate(&config, sub),
+        Some(("backup", sub)) => backup::backup(&config, sub),
+        Some(("restore", sub)) => backup::restore(&config, sub),
         Some(("user", sub)) => user::run(&config, sub),
         Some(("token", sub)) => token::run(&config, sub),
         _ => {

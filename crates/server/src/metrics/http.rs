@@ -21,10 +21,13 @@ struct Route {
     latency: Histogram,
 }
 
+/// By method and route.
+type Routes = HashMap<(&'static str, Arc<str>), Arc<Route>>;
+
 /// Requests answered. As many entries as there are routes and methods: the path that was asked for is none of them.
 #[derive(Debug, Default)]
 pub struct Http {
-    routes: RwLock<HashMap<(&'static str, Arc<str>), Arc<Route>>>,
+    routes: RwLock<Routes>,
 }
 
 impl Http {

@@ -58,6 +58,17 @@ pub fn known(tx: &Tx<'_>) -> Vec<&'static Migration> {
     list
 }
 
+/// How many migrations an SQLite database lacks that has these.
+///
+/// # Errors
+/// Where it is newer than the binary or half migrated: a sentence for the operator.
+pub(super) fn missing_in_sqlite(applied: &[(i64, String)]) -> Result<usize, String> {
+    let mut known: Vec<_> = MIGRATIONS.iter().filter(|m| m.dialect != Dialect::Postgres).collect();
+    known.sort_by_key(|m| m.version);
+    check(&known, applied)?;
+    Ok(known.len() - applied.len())
+}
+
 /// Locks the list of migrations and reads what is applied. SQLite's write lock is held already.
 fn lock(tx: &mut Tx<'_>) -> Result<Vec<(i64, String)>> {
     if tx.is_postgres() {

@@ -1,5 +1,6 @@
 //! What somebody needs who runs a server for years.
 
+mod backup;
 mod deploy;
 mod faults;
 mod metrics;
