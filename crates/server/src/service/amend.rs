@@ -37,6 +37,9 @@ pub enum What {
     Unreact(String),
 }
 
+/// Which change it was.
+type Made = fn(Box<Message>) -> Change;
+
 /// A change of a message, checked.
 struct Amendment {
     room: RoomId,
@@ -103,7 +106,7 @@ impl Amendment {
     }
 
     /// Makes the change; none where there is nothing to do.
-    fn change(&self, tx: &mut Tx<'_>, message: &mut Message, seq: u64) -> Result<Option<fn(Box<Message>) -> Change>> {
+    fn change(&self, tx: &mut Tx<'_>, message: &mut Message, seq: u64) -> Result<Option<Made>> {
         let room = self.room_text.as_str();
         let deleted = message.deleted_at.is_some();
         match &self.what {
