@@ -39,7 +39,8 @@ async fn a_join_under_way_leads_nowhere_after_the_kick() {
     let mut out_in_between = 0;
     for round in 0..40_usize {
         let after = format!("secret {round}.");
-        let ask = json!({"type": "room.join", "id": format!("j{round}"), "payload": {"room_id": house.room, "since_seq": 0}});
+        let ask =
+            json!({"type": "room.join", "id": format!("j{round}"), "payload": {"room_id": house.room, "since_seq": 0}});
         let kick = async {
             // Each round meets the join somewhere else.
             for _ in 0..round * 4 {

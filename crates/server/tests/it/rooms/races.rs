@@ -78,7 +78,10 @@ async fn both_sides_at_once_make_one_direct_room() {
         }))
         .await;
         let first = &answers[0].1["id"];
-        assert!(answers.iter().all(|(status, room)| matches!(status, 200 | 201) && room["id"] == *first), "{answers:?}");
+        assert!(
+            answers.iter().all(|(status, room)| matches!(status, 200 | 201) && room["id"] == *first),
+            "{answers:?}"
+        );
         assert_eq!(answers.iter().filter(|answer| answer.0 == 201).count(), 1, "{answers:?}");
         for who in pair {
             let (_, rooms) = servers[1].get("/api/rooms", who).await;

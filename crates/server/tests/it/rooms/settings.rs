@@ -86,7 +86,8 @@ async fn a_deleted_room_is_gone_for_everybody_at_once() {
         assert_eq!(told["payload"], json!({"room_id": house.room, "reason": "deleted"}));
     }
     for who in [&house.ana, &house.ben, &house.eve] {
-        for (method, path) in [("GET", ""), ("GET", "/members"), ("GET", "/messages"), ("POST", "/join"), ("DELETE", "")]
+        for (method, path) in
+            [("GET", ""), ("GET", "/members"), ("GET", "/messages"), ("POST", "/join"), ("DELETE", "")]
         {
             assert_eq!(house.refused(method, path, who, None).await, no(404, "not_found"), "{method} {path}");
         }
