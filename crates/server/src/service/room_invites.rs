@@ -153,10 +153,12 @@ pub async fn accept(app: &App, caller: &Caller, code: String) -> Result<Room> {
         .db
         .write(room.uuid().as_u128(), move |tx| {
             let (room_text, user_text) = (room.to_string(), user.to_string());
-            let inside = store::members::own(tx, &room_text, &user_text)?.is_some();
-            if !inside {
+            // Asked again once the room is held: another server may have let the same person in meanwhile.
+            if store::members::own(tx, &room_text, &user_text)?.is_none()
+                && store::rooms::hold(tx, &room_text)?
+                && store::members::own(tx, &room_text, &user_text)?.is_none()
+            {
                 // Whoever was put out a moment ago is found banned, and a use is taken once for each who comes.
-                store::rooms::hold(tx, &room_text)?;
                 store::room_invites::by_code(tx, &code)?.ok_or_else(absent)?;
                 if store::bans::one(tx, &room_text, &user_text)?.is_some() {
                     return Err(banned());
