@@ -11,6 +11,8 @@ pub enum RoomAction {
     Send,
     /// Delete what others said.
     DeleteAny,
+    /// Take a copy of all of it along.
+    Export,
     /// Make somebody a member, with this role.
     AddMember(MemberRole),
     /// Hold a capability token.
@@ -22,6 +24,7 @@ pub fn allows(role: MemberRole, action: RoomAction) -> bool {
     match action {
         RoomAction::Read | RoomAction::Send => true,
         RoomAction::DeleteAny => role >= MemberRole::Admin,
+        RoomAction::Export => role == MemberRole::Owner,
         // A guest may be spoken with and look on, but hands nothing over and touches nothing.
         RoomAction::Hold(Capability::Call | Capability::Screen | Capability::TerminalView) => true,
         RoomAction::Hold(_) => role >= MemberRole::Member,

@@ -6,7 +6,9 @@
 mod admin;
 mod auth;
 mod docs;
+mod export;
 mod extract;
+mod farewell;
 mod members;
 mod messages;
 mod openapi;

@@ -5,12 +5,14 @@ pub mod audit;
 pub mod backup;
 pub mod changes;
 pub mod db;
+pub mod farewell;
 pub mod invites;
 pub mod members;
 pub mod messages;
 pub mod migrate;
 mod postgres;
 pub mod probe;
+pub mod purge;
 pub mod rooms;
 pub mod search;
 pub mod sessions;
@@ -42,11 +44,13 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
         admin::ALL,
         audit::ALL,
         changes::ALL,
+        farewell::ALL,
         invites::ALL,
         members::ALL,
         messages::ALL,
         migrate::ALL,
         probe::ALL,
+        purge::ALL,
         rooms::ALL,
         sessions::ALL,
         tokens::ALL,
