@@ -27,7 +27,9 @@ statements! {
     // Logins and tokens stay for a while as what has ended: other servers look for that.
     SESSIONS = "UPDATE sessions SET user_agent = NULL, ip = '' WHERE user_id = $1";
     TOKENS = "UPDATE access_tokens SET name = '' WHERE user_id = $1";
-    AUDIT_BY = "UPDATE audit_log SET actor_name = $1, ip = NULL WHERE actor_id = $2";
+    // What a token was called is its owner's word.
+    AUDIT_BY = "UPDATE audit_log SET actor_name = $1, ip = NULL, \
+        target_name = CASE WHEN target_kind = 'token' THEN NULL ELSE target_name END WHERE actor_id = $2";
     AUDIT_TO = "UPDATE audit_log SET target_name = $1, ip = CASE WHEN actor_id IS NULL THEN NULL ELSE ip END \
         WHERE target_kind = 'user' AND target_id = $2";
     USER = "UPDATE users SET username = $1, username_key = $1, display_name = 'Deleted account', email = NULL, \

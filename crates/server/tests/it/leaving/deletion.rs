@@ -21,6 +21,7 @@ async fn nothing_remains_but_what_was_said() {
     let other = server.room(&ana, "Salon").await;
     for who in [&ana, &eve] {
         server.add(&ben, &owned, who).await;
+        server.advance(1);
     }
     server.add(&ana, &other, &ben).await;
     let said = post(&server, &owned, &ben, "farewell speech").await;
