@@ -52,6 +52,17 @@ pub struct DisableTotpRequest {
     pub password: Option<String>,
 }
 
+/// `DELETE /api/auth/me`.
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct DeleteAccountRequest {
+    /// The account's password.
+    pub password: String,
+    /// What the authenticator app shows, or a recovery code: where a second factor is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "123456")]
+    pub code: Option<String>,
+}
+
 /// `POST /api/auth/login/totp`.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct TotpLoginRequest {

@@ -277,3 +277,15 @@ pub struct IceServer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
 }
+
+/// A line of a room's export, told apart by `type`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ExportLine {
+    /// The room itself: the first line.
+    Room(Room),
+    /// Somebody in it, without presence.
+    Member(Member),
+    /// Something said in it.
+    Message(Message),
+}

@@ -18,7 +18,10 @@ use super::{
 use crate::{
     config::Config,
     error::{Error, Kind},
-    service::users::{Change, NewAccount, change},
+    service::{
+        farewell,
+        users::{Change, NewAccount, change},
+    },
     store,
 };
 
@@ -93,6 +96,12 @@ pub(super) fn command() -> Command {
             "Open a disabled account again",
             "Logins from before stay ended.\n\nExample:\n  mesh-server user enable ben",
         ))
+        .subcommand(on_one(
+            "delete",
+            "Delete an account for ever; what it said stays, by an account without a name",
+            "Rooms that it owns go to whoever stands highest and longest in them. The last active administrator can't be \
+             deleted.\n\nExample:\n  mesh-server user delete ben",
+        ))
         .subcommand(on_one("promote", "Make somebody an administrator", "Example:\n  mesh-server user promote ben"))
         .subcommand(on_one(
             "demote",
@@ -115,6 +124,7 @@ pub(super) fn run(config: &Config, matches: &ArgMatches) -> Outcome {
             changed(&database, name, Change { password_hash, ..Change::default() }, "has a new password")?;
             password.show()
         }
+        "delete" => remove(config, named(sub)),
         "disable" => set(config, sub, Change { disabled: Some(true), ..Change::default() }, "is disabled"),
         "enable" => set(config, sub, Change { disabled: Some(false), ..Change::default() }, "is enabled"),
         "promote" => {
@@ -169,6 +179,13 @@ fn changed(database: &Database, name: &str, wanted: Change, what: &str) -> Outco
         change(tx, &trail, account.user.id, &wanted)
     })?;
     print(&format!("{} {what}\n", changed.user.username))
+}
+
+fn remove(config: &Config, name: &str) -> Outcome {
+    let database = Database::open(config)?;
+    let (account, trail) = (database.user(name)?.user, database.trail());
+    database.write(move |tx| farewell::delete(tx, &trail, account.id))?;
+    print(&format!("{} is deleted\n", account.username))
 }
 
 fn list(config: &Config, json: bool) -> Outcome {

@@ -55,6 +55,8 @@ pub struct Config {
     pub access_token_minutes: u32,
     /// A session unused for so long is over.
     pub refresh_token_days: u32,
+    /// How long messages are kept, days; for ever where it is none. A room may keep its own for less.
+    pub retention_days: Option<u32>,
     /// Where the data lives.
     pub database_url: DatabaseUrl,
     /// The Gotify server, without a trailing slash (later release).
@@ -262,6 +264,7 @@ impl Config {
             jwt_private_key_file: None,
             access_token_minutes: 0,
             refresh_token_days: 0,
+            retention_days: None,
             database_url: DatabaseUrl::SqliteMemory,
             gotify_url: None,
             gotify_token: None,

@@ -185,6 +185,16 @@ pub const TABLE: &[Variable] = &[
     )
     .default("30"),
     row(
+        "MESH_RETENTION_DAYS",
+        "retention-days",
+        text(
+            "Messages are deleted after so many days, 1 to 36500; a room may say less. Kept for ever where it is not set",
+            "Les messages sont effacés après ce nombre de jours, de 1 à 36500 ; un salon peut en demander moins. Gardés \
+             pour toujours si rien n'est indiqué",
+        ),
+        |c, v| number(v, 1, 36_500).map(|x| c.retention_days = Some(x)),
+    ),
+    row(
         "DATABASE_URL",
         "database-url",
         text(

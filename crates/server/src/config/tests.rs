@@ -121,6 +121,8 @@ fn each_refusal_is_one_line_with_name_value_and_what_is_accepted() {
         ("MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "0", "from 1 to 43200"),
         ("MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "43201", "from 1 to 43200"),
         ("MESH_JWT_REFRESH_TOKEN_EXPIRE_DAYS", "0", "from 1 to 3650"),
+        ("MESH_RETENTION_DAYS", "0", "from 1 to 36500"),
+        ("MESH_RETENTION_DAYS", "36501", "from 1 to 36500"),
         ("DATABASE_URL", "mysql://h/d", "sqlite:///./relative.db"),
         ("DATABASE_URL", "sqlite:///mesh.db?mode=ro", "no ?parameters"),
         ("GOTIFY_URL", "gotify", "http://"),
@@ -375,7 +377,7 @@ fn several_secrets_are_split_where_each_is_long_enough() {
 fn the_table_is_whole_ordered_and_consistent() {
     let names: Vec<&str> = TABLE.iter().map(|v| v.name).collect();
     let contract = "MESH_PUBLIC_URL MESH_HOST MESH_PORT MESH_JWT_SECRET MESH_JWT_ALGORITHM MESH_JWT_PRIVATE_KEY_FILE \
-                    MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES MESH_JWT_REFRESH_TOKEN_EXPIRE_DAYS DATABASE_URL GOTIFY_URL \
+                    MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES MESH_JWT_REFRESH_TOKEN_EXPIRE_DAYS MESH_RETENTION_DAYS DATABASE_URL GOTIFY_URL \
                     GOTIFY_TOKEN STUN_URL TURN_HOST TURN_PORT TURN_SECRET TURN_USERNAME TURN_PASSWORD TURN_TTL_SECONDS \
                     LOG_LEVEL MESH_LOG_FORMAT MESH_REGISTRATION MESH_BCRYPT_COST MESH_LOGIN_ATTEMPTS \
                     MESH_EVENTS_PER_SECOND MESH_MAX_MESSAGE_CHARS MESH_CORS_ORIGINS MESH_TRUSTED_PROXIES \

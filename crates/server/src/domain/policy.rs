@@ -17,6 +17,8 @@ pub enum RoomAction {
     SetRetention,
     /// Delete the room.
     Delete,
+    /// Take a copy of all of it along.
+    Export,
     /// Make somebody a member, with this role.
     AddMember(MemberRole),
     /// Give a member who has the role `target` another one.
@@ -46,7 +48,7 @@ pub fn allows(role: MemberRole, action: RoomAction) -> bool {
     match action {
         RoomAction::Read | RoomAction::Send => true,
         RoomAction::DeleteAny | RoomAction::Edit | RoomAction::Invite => role >= Admin,
-        RoomAction::SetRetention | RoomAction::Delete | RoomAction::HandOver => role == Owner,
+        RoomAction::SetRetention | RoomAction::Delete | RoomAction::HandOver | RoomAction::Export => role == Owner,
         // A guest may be spoken with and look on, but hands nothing over and touches nothing.
         RoomAction::Hold(Capability::Call | Capability::Screen | Capability::TerminalView) => true,
         RoomAction::Hold(_) => role >= Member,

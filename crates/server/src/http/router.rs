@@ -6,7 +6,8 @@ use axum::{Extension, Router, middleware::from_fn, response::Redirect, routing::
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    admin, auth, bans, docs, members, messages, openapi, problem, room_invites, rooms, search, server, sessions, shell,
+    admin, auth, bans, docs, export, farewell, members, messages, openapi, problem, room_invites, rooms, search, server,
+    sessions, shell,
     tokens, totp,
 };
 use crate::app::App;
@@ -17,7 +18,7 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(auth::register))
         .routes(routes!(auth::login))
         .routes(routes!(totp::login_totp))
-        .routes(routes!(auth::get_me, sessions::update_me))
+        .routes(routes!(auth::get_me, sessions::update_me, farewell::delete_me))
         .routes(routes!(sessions::refresh))
         .routes(routes!(sessions::logout))
         .routes(routes!(sessions::change_password))
@@ -42,11 +43,12 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(room_invites::accept_invite))
         .routes(routes!(messages::list_messages, messages::post_message))
         .routes(routes!(search::search_messages))
+        .routes(routes!(export::export_room))
         .routes(routes!(messages::edit_message, messages::delete_message))
         .routes(routes!(messages::add_reaction, messages::remove_reaction))
         .routes(routes!(messages::mark_read))
         .routes(routes!(admin::list_users, admin::create_user))
-        .routes(routes!(admin::get_user, admin::update_user))
+        .routes(routes!(admin::get_user, admin::update_user, farewell::delete_user))
         .routes(routes!(admin::get_stats))
         .routes(routes!(admin::list_audit))
         .routes(routes!(admin::create_registration_invite, admin::list_registration_invites))

@@ -21,6 +21,8 @@ pub mod action {
     pub const REGISTERED: &str = "user.registered";
     /// An administrator made an account.
     pub const USER_CREATED: &str = "user.created";
+    /// An account was deleted; its name is forgotten, here too.
+    pub const USER_DELETED: &str = "user.deleted";
     /// An account's role was changed.
     pub const ROLE_CHANGED: &str = "user.role_changed";
     /// An account was shut.

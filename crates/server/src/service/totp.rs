@@ -268,12 +268,20 @@ pub async fn disable(app: &Arc<App>, caller: &Caller, request: DisableTotpReques
     Ok(())
 }
 
+/// Asks once more for a code, where a second factor is on.
+pub(super) fn confirm_again(app: &App, tx: &mut Tx<'_>, user: UserId, code: Option<&str>, now: i64) -> Result<()> {
+    let Some(factor) = store::totp::of_user(tx, user)?.filter(|factor| factor.confirmed) else { return Ok(()) };
+    let needed = || Error::invalid_field("code", "required", "is required: a second factor is on");
+    let code = totp::normal(code.ok_or_else(needed)?);
+    spend(app, tx, user, &factor, &code, now)?.map(drop).ok_or_else(|| wrong_code(Kind::Forbidden))
+}
+
 fn wrong_password() -> Error {
     Error::new(Kind::Forbidden, "invalid_credentials", "the password is wrong")
 }
 
 /// The account, where this is its password.
-async fn check_password(app: &App, user: UserId, password: String) -> Result<Account> {
+pub(super) async fn check_password(app: &App, user: UserId, password: String) -> Result<Account> {
     let account = app.db.read(move |tx| store::users::by_id(tx, user)).await?.ok_or_else(gone)?;
     let hash = account.password_hash.clone();
     // Beyond 72 bytes bcrypt would compare a prefix.

@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 macro_rules! user_columns {
     () => {
         "SELECT u.id, u.username, u.display_name, u.email, u.role, u.disabled_at, u.created_at, \
-         (SELECT MAX(s.last_seen_at) FROM sessions s WHERE s.user_id = u.id), u.username_key FROM users u WHERE "
+         (SELECT MAX(s.last_seen_at) FROM sessions s WHERE s.user_id = u.id), u.username_key FROM users u \
+         WHERE u.deleted_at IS NULL AND "
     };
 }
 
@@ -43,12 +44,12 @@ statements! {
     SWEEP_REVOKED = "DELETE FROM sessions WHERE id IN \
         (SELECT id FROM sessions WHERE revoked_at IS NOT NULL AND revoked_at < $1 LIMIT $2)";
     SWEEP_TICKETS = "DELETE FROM ws_tickets WHERE expires_at <= $1";
-    COUNTS = "SELECT (SELECT CAST(COUNT(*) AS BIGINT) FROM users), \
+    COUNTS = "SELECT (SELECT CAST(COUNT(*) AS BIGINT) FROM users WHERE deleted_at IS NULL), \
         (SELECT CAST(COUNT(*) AS BIGINT) FROM users WHERE disabled_at IS NULL), \
         (SELECT CAST(COUNT(*) AS BIGINT) FROM users WHERE disabled_at IS NULL AND role = 'admin'), \
         (SELECT CAST(COUNT(*) AS BIGINT) FROM sessions s JOIN users u ON u.id = s.user_id \
             WHERE s.revoked_at IS NULL AND s.expires_at > $1 AND u.disabled_at IS NULL), \
-        (SELECT CAST(COUNT(*) AS BIGINT) FROM rooms), \
+        (SELECT CAST(COUNT(*) AS BIGINT) FROM rooms WHERE deleted_at IS NULL), \
         (SELECT CAST(COUNT(*) AS BIGINT) FROM messages)";
 }
 

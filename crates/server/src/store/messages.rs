@@ -161,7 +161,7 @@ pub fn by_id(tx: &mut Tx<'_>, id: &str, room: &str) -> Result<Option<Message>> {
 }
 
 /// The same by the number at which it was said.
-pub(super) fn by_seq(tx: &mut Tx<'_>, room: &str, seq: u64) -> Result<Option<Message>> {
+pub fn by_seq(tx: &mut Tx<'_>, room: &str, seq: u64) -> Result<Option<Message>> {
     let found = tx.row(BY_SEQ, &[room.into(), param(seq).into()])?;
     one(tx, found)
 }

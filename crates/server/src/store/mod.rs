@@ -7,6 +7,7 @@ pub mod bans;
 pub mod changes;
 pub mod db;
 pub mod direct;
+pub mod farewell;
 pub mod invites;
 pub mod members;
 pub mod messages;
@@ -14,6 +15,7 @@ pub mod migrate;
 mod postgres;
 pub mod probe;
 pub mod room_invites;
+pub mod purge;
 pub mod rooms;
 pub mod search;
 pub mod sessions;
@@ -47,12 +49,14 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
         bans::ALL,
         changes::ALL,
         direct::ALL,
+        farewell::ALL,
         invites::ALL,
         members::ALL,
         messages::ALL,
         migrate::ALL,
         probe::ALL,
         room_invites::ALL,
+        purge::ALL,
         rooms::ALL,
         sessions::ALL,
         tokens::ALL,

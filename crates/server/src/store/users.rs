@@ -16,9 +16,9 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (username_key) DO NOTHING";
     ANY = "SELECT id FROM users LIMIT 1";
     BY_ID = "SELECT id, username, display_name, email, role, created_at, password_hash, disabled_at \
-        FROM users WHERE id = $1";
+        FROM users WHERE id = $1 AND deleted_at IS NULL";
     BY_KEY = "SELECT id, username, display_name, email, role, created_at, password_hash, disabled_at \
-        FROM users WHERE username_key = $1";
+        FROM users WHERE username_key = $1 AND deleted_at IS NULL";
     UPDATE_PROFILE = "UPDATE users SET display_name = $1, email = $2 WHERE id = $3";
     SET_PASSWORD = "UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3";
 }

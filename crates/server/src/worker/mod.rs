@@ -1,6 +1,7 @@
 //! What goes on beside requests: looks for what other processes did, and forgets what is old.
 
 mod index;
+mod purge;
 mod revocations;
 mod sweep;
 
@@ -10,8 +11,9 @@ use crate::app::App;
 
 /// Starts the workers; they end with the house.
 pub fn start(app: &Arc<App>) {
-    let (watching, sweeping, indexing) = (app.clone(), app.clone(), app.clone());
+    let (watching, sweeping, indexing, purging) = (app.clone(), app.clone(), app.clone(), app.clone());
     app.tasks.spawn("revocations", async move { revocations::run(&watching).await });
     app.tasks.spawn("sweep", async move { sweep::run(&sweeping).await });
     app.tasks.spawn("index", async move { index::run(&indexing).await });
+    app.tasks.spawn("purge", async move { purge::run(&purging).await });
 }

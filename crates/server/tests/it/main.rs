@@ -15,6 +15,7 @@ mod client;
 mod conversation;
 mod doctor;
 mod kit;
+mod leaving;
 mod operations;
 mod process;
 mod realtime;

@@ -2,7 +2,7 @@
 
 mod scopes;
 mod tokens;
-mod totp;
+pub(crate) mod totp;
 
 use mesh_server::clock::Clock;
 use serde_json::{Value, json};

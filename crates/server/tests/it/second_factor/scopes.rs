@@ -15,6 +15,7 @@ const CALLS: &[(&str, &str)] = &[
     ("get /api/rooms/{id}", "rooms:read"),
     ("get /api/rooms/{id}/members", "rooms:read"),
     ("get /api/rooms/{id}/messages", "chat:read"),
+    ("get /api/rooms/{id}/messages/search", "chat:read"),
     ("post /api/rooms/{id}/messages", "chat:write"),
     ("patch /api/rooms/{id}/messages/{message_id}", "chat:write"),
     ("delete /api/rooms/{id}/messages/{message_id}", "chat:write"),

@@ -32,7 +32,7 @@ fn code(secret: &str, at: i64) -> String {
 }
 
 /// Turns it on; the secret and the recovery codes. Afterwards a step has passed, so that the next code is a new one.
-async fn enable(server: &Server, who: &Account) -> (String, Vec<String>) {
+pub(crate) async fn enable(server: &Server, who: &Account) -> (String, Vec<String>) {
     let (status, begun) = server.post("/api/auth/totp", who, json!({})).await;
     assert_eq!(status, 200, "{begun}");
     let secret = text(&begun["secret"]);
