@@ -95,7 +95,6 @@ pub async fn put(
             store::bans::one(tx, &room_text, &user_text)?.ok_or_else(not_banned)
         })
         .await?;
-    app.presence.hide_in(user, room);
     Ok(ban)
 }
 

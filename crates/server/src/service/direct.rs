@@ -61,8 +61,6 @@ pub async fn open(app: &App, caller: &Caller, request: DirectRequest) -> Result<
     let key = user.uuid().as_u128() ^ other.uuid().as_u128();
     let (room, new) = app.db.write(key, move |tx| make(tx, &room, user, other)).await?;
     if new {
-        app.presence.show_in(user, &[room.id]);
-        app.presence.show_in(other, &[room.id]);
     }
     Ok((room, new))
 }

@@ -131,7 +131,6 @@ pub async fn add(app: &App, caller: &Caller, room: RoomId, request: AddMemberReq
                 .ok_or_else(|| Error::new(Kind::Conflict, "already_member", "this account is a member already"))
         })
         .await?;
-    app.presence.show_in(member.user_id, &[room]);
     Ok(shown(app, member))
 }
 
@@ -205,7 +204,6 @@ pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<Room> {
             store::rooms::for_user(tx, room, user)?.ok_or_else(Error::room_not_found)
         })
         .await?;
-    app.presence.show_in(user, &[room]);
     Ok(seen)
 }
 
@@ -306,7 +304,6 @@ pub async fn remove(app: &App, caller: &Caller, room: RoomId, whom: Whom) -> Res
             expel(tx, room, user, RemovalReason::Left).map(drop)
         })
         .await?;
-    app.presence.hide_in(user, room);
     Ok(())
 }
 

@@ -172,6 +172,5 @@ pub async fn accept(app: &App, caller: &Caller, code: String) -> Result<Room> {
             store::rooms::for_user(tx, room, user)?.ok_or_else(Error::room_not_found)
         })
         .await?;
-    app.presence.show_in(user, &[room]);
     Ok(seen)
 }

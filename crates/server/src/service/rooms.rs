@@ -79,7 +79,6 @@ pub async fn create(app: &App, caller: &Caller, request: CreateRoomRequest) -> R
             Ok(room.clone())
         })
         .await?;
-    app.presence.show_in(user, &[room.id]);
     Ok(room)
 }
 
@@ -184,8 +183,7 @@ pub(super) fn tell_updated(tx: &mut Tx<'_>, room: Room) {
 /// 404, 403 as [`authorise`] says.
 pub async fn delete(app: &App, caller: &Caller, client: &ClientInfo, id: RoomId) -> Result<()> {
     let (user, trail) = (caller.user_id, audit::trail_of(app, caller, Some(client.ip)));
-    let members = app
-        .db
+    app.db
         .write(id.uuid().as_u128(), move |tx| {
             let room = id.to_string();
             hold(tx, &room, &user.to_string(), RoomAction::Delete)?;
@@ -196,9 +194,6 @@ pub async fn delete(app: &App, caller: &Caller, client: &ClientInfo, id: RoomId)
             close(tx, id, trail.now)
         })
         .await?;
-    for member in members {
-        app.presence.hide_in(member, id);
-    }
     Ok(())
 }
 
@@ -236,7 +231,6 @@ pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<(Joined, u
                 store::members::standing(tx, room, user)?.ok_or_else(Error::room_not_found)
             })
             .await?;
-        app.presence.show_in(user, &[room]);
     }
     let role = standing.role.ok_or_else(Error::room_not_found)?;
     let (online_count, members) = roster(app, room, standing.member_count).await?;
@@ -280,20 +274,20 @@ async fn roster(app: &App, room: RoomId, count: u64) -> Result<(u64, Vec<Member>
     Ok((online_count, members))
 }
 
+/// The rooms that `user` is in.
+///
+/// # Errors
+/// As the store says.
+pub async fn memberships(app: &App, user: UserId) -> Result<Vec<RoomId>> {
+    app.db.read(move |tx| store::members::rooms_of(tx, user)).await
+}
+
 /// The rooms that `system.welcome` lists, and whether that is all of them.
 ///
 /// # Errors
 /// As the store says.
 pub async fn welcome(app: &App, user: UserId, limit: usize) -> Result<(Vec<Room>, bool)> {
-    let (ids, mut rooms) = app
-        .db
-        .read(move |tx| {
-            let ids = store::members::rooms_of(tx, user)?;
-            let rooms = store::rooms::list(tx, user, false, &After::default(), limit + 1)?;
-            Ok((ids, rooms))
-        })
-        .await?;
-    app.presence.show_in(user, &ids);
+    let mut rooms = app.db.read(move |tx| store::rooms::list(tx, user, false, &After::default(), limit + 1)).await?;
     let complete = rooms.len() <= limit;
     rooms.truncate(limit);
     Ok((rooms.into_iter().map(|(room, _)| room).collect(), complete))
