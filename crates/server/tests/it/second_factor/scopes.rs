@@ -31,6 +31,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("system.hello", "any"),
     ("system.ping", "any"),
     ("system.auth", "any"),
+    ("presence.set", "any"),
     ("room.join", "chat:read"),
     ("room.leave", "chat:read"),
     ("chat.message.send", "chat:write"),
