@@ -38,6 +38,7 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(messages::mark_read))
         .routes(routes!(admin::list_users, admin::create_user))
         .routes(routes!(admin::get_user, admin::update_user))
+        .routes(routes!(admin::reset_totp))
         .routes(routes!(admin::get_stats))
         .routes(routes!(admin::list_audit))
         .routes(routes!(admin::create_registration_invite, admin::list_registration_invites))

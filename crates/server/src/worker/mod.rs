@@ -2,6 +2,7 @@
 
 mod index;
 mod revocations;
+mod seals;
 mod sweep;
 
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use crate::app::App;
 
 /// Starts the workers; they end with the house.
 pub fn start(app: &Arc<App>) {
-    let (watching, sweeping, indexing) = (app.clone(), app.clone(), app.clone());
+    let (watching, sweeping, indexing, sealing) = (app.clone(), app.clone(), app.clone(), app.clone());
     app.tasks.spawn("revocations", async move { revocations::run(&watching).await });
+    app.tasks.spawn("seals", async move { seals::run(&sealing).await });
     app.tasks.spawn("sweep", async move { sweep::run(&sweeping).await });
     app.tasks.spawn("index", async move { index::run(&indexing).await });
 }
