@@ -8,7 +8,7 @@ use crate::{
     ids::Ids,
     keys::Keys,
     metrics::Metrics,
-    service::{audit::Failures, auth::Callers, hashing::Hasher, limits::Limits, presence::Presence},
+    service::{admin::Counted, audit::Failures, auth::Callers, hashing::Hasher, limits::Limits, presence::Presence},
     store::Db,
     tasks::Tasks,
 };
@@ -37,6 +37,8 @@ pub struct App {
     pub limits: Limits,
     /// Which failed logins the audit log may still take.
     pub login_failures: Failures,
+    /// How much of everything there was lately.
+    pub counted: Counted,
     /// When this process started, Unix milliseconds.
     pub started_ms: i64,
     /// Hashes passwords beside everything else: a storm of logins must not slow chat down.
@@ -69,6 +71,7 @@ impl App {
             callers,
             limits: Limits::new(config.login_attempts),
             login_failures: Failures::default(),
+            counted: Counted::default(),
             hasher: Hasher::start()?,
             config,
         }))

@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     error::{Error, Kind},
     service::{
-        farewell,
+        farewell, totp,
         users::{Change, NewAccount, change},
     },
     store,
@@ -108,6 +108,12 @@ pub(super) fn command() -> Command {
             "Make an administrator an ordinary user",
             "The last active administrator can't be demoted.\n\nExample:\n  mesh-server user demote ben",
         ))
+        .subcommand(on_one(
+            "reset-totp",
+            "Take away a second factor that somebody has lost",
+            "The next login asks for the password alone; what is logged in stays.\n\nExample:\n  \
+             mesh-server user reset-totp ben",
+        ))
 }
 
 pub(super) fn run(config: &Config, matches: &ArgMatches) -> Outcome {
@@ -125,6 +131,7 @@ pub(super) fn run(config: &Config, matches: &ArgMatches) -> Outcome {
             password.show()
         }
         "delete" => remove(config, named(sub)),
+        "reset-totp" => reset_totp(config, named(sub)),
         "disable" => set(config, sub, Change { disabled: Some(true), ..Change::default() }, "is disabled"),
         "enable" => set(config, sub, Change { disabled: Some(false), ..Change::default() }, "is enabled"),
         "promote" => {
@@ -186,6 +193,17 @@ fn remove(config: &Config, name: &str) -> Outcome {
     let (account, trail) = (database.user(name)?.user, database.trail());
     database.write(move |tx| farewell::delete(tx, &trail, account.id))?;
     print(&format!("{} is deleted\n", account.username))
+}
+
+fn reset_totp(config: &Config, name: &str) -> Outcome {
+    let database = Database::open(config)?;
+    let (trail, owned) = (database.trail(), name.to_owned());
+    let name = database.write(move |tx| {
+        let user = store::users::by_name(tx, &owned)?.ok_or_else(|| absent(&owned))?.user;
+        totp::reset(tx, &trail, user.id)?;
+        Ok(user.username)
+    })?;
+    print(&format!("{name} has no second factor any more\n"))
 }
 
 fn list(config: &Config, json: bool) -> Outcome {

@@ -24,7 +24,7 @@ use crate::{
         admin::{self, Admin},
         audit::{self, Export},
         auth::Caller,
-        invites, users,
+        invites, totp, users,
     },
 };
 
@@ -130,7 +130,30 @@ pub(super) async fn update_user(
     users::update(&app, &admin, id, request).await.map(Json)
 }
 
+/// Take away a second factor
+///
+/// For somebody who has lost their authenticator app and their recovery codes: the next login asks for the password
+/// alone. It ends nothing else. Make sure that it is they who ask.
+#[utoipa::path(
+    delete, path = "/api/admin/users/{id}/totp", tag = "administration",
+    params(UserPath),
+    responses(
+        (status = 204, description = "Off; the recovery codes are void."),
+        (status = 403, description = "`forbidden`: this is for administrators."),
+        (status = 404, description = "`not_found`: there is no such user, or their second factor is not on."),
+    ),
+)]
+pub(super) async fn reset_totp(
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    UserPath(id): UserPath,
+) -> Result<StatusCode> {
+    totp::reset_for(&app, &admin, id).await.map(|()| StatusCode::NO_CONTENT)
+}
+
 /// How the server fares
+///
+/// What was counted may be ten seconds old, and older where counting takes long.
 #[utoipa::path(
     get, path = "/api/admin/stats", tag = "administration",
     responses(

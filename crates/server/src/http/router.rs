@@ -6,9 +6,8 @@ use axum::{Extension, Router, middleware::from_fn, response::Redirect, routing::
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    admin, auth, bans, docs, export, farewell, members, messages, openapi, problem, room_invites, rooms, search, server,
-    sessions, shell,
-    tokens, totp,
+    admin, auth, bans, docs, export, farewell, members, messages, openapi, problem, room_invites, rooms, search,
+    server, sessions, shell, tokens, totp,
 };
 use crate::app::App;
 
@@ -49,6 +48,7 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(messages::mark_read))
         .routes(routes!(admin::list_users, admin::create_user))
         .routes(routes!(admin::get_user, admin::update_user, farewell::delete_user))
+        .routes(routes!(admin::reset_totp))
         .routes(routes!(admin::get_stats))
         .routes(routes!(admin::list_audit))
         .routes(routes!(admin::create_registration_invite, admin::list_registration_invites))

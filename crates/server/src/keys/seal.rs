@@ -103,11 +103,33 @@ impl Keys {
 
     /// Opens what was sealed for the same purpose, with the secret in use or one before it; `None` for anything else.
     pub fn open(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>> {
+        Self::open_with(&self.roots, purpose, sealed)
+    }
+
+    /// What was sealed with a secret before the one in use, sealed with the one in use; `None` where that is not so, or
+    /// it can't be opened.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn seal_anew(&self, purpose: &str, sealed: &str) -> Result<Option<String>> {
+        let Some((first, older)) = self.roots.split_first() else { return Ok(None) };
+        if older.is_empty() || Self::open_with(std::slice::from_ref(first), purpose, sealed).is_some() {
+            return Ok(None);
+        }
+        Self::open_with(older, purpose, sealed).map(|plain| self.seal(purpose, &plain)).transpose()
+    }
+
+    /// Whether there are secrets from before the one in use.
+    pub fn has_older_secrets(&self) -> bool {
+        self.roots.len() > 1
+    }
+
+    fn open_with(roots: &[Root], purpose: &str, sealed: &str) -> Option<Vec<u8>> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (&VERSION, rest) = bytes.split_first()? else { return None };
         let (nonce, rest) = rest.split_first_chunk::<NONCE>()?;
         let nonce = XNonce::from(*nonce);
-        self.roots.iter().find_map(|root| root.cipher(purpose).decrypt(&nonce, rest).ok())
+        roots.iter().find_map(|root| root.cipher(purpose).decrypt(&nonce, rest).ok())
     }
 }
 

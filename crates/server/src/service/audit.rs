@@ -51,6 +51,8 @@ pub mod action {
     pub const TOTP_ENABLED: &str = "totp.enabled";
     /// Somebody turned their second factor off.
     pub const TOTP_DISABLED: &str = "totp.disabled";
+    /// An administrator took away somebody's second factor, which was lost.
+    pub const TOTP_RESET: &str = "totp.reset";
     /// A personal access token was made.
     pub const TOKEN_CREATED: &str = "token.created";
     /// A personal access token was revoked.

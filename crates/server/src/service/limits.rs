@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use mesh_protocol::UserId;
 use quick_cache::sync::Cache;
 
 use crate::{
@@ -20,54 +21,62 @@ const REMEMBERED: usize = 50_000;
 /// An address may fail so many times as often as an account: many people share one behind a router.
 const ADDRESS_FACTOR: u32 = 10;
 /// Buckets refill by the second, limits are by the minute: an attempt costs sixty.
-const COST: u32 = 60;
+const MINUTE: u32 = 60;
+/// As many by the hour.
+const HOUR: u32 = 3_600;
 
-struct PerMinute<K> {
+/// So many attempts at once, and as many again in a time.
+struct Attempts<K> {
     attempts: u32,
+    /// That time, in seconds; also what an attempt costs.
+    cost: u32,
     buckets: Cache<K, Arc<Mutex<Bucket>>>,
 }
 
-impl<K: Eq + Hash + Clone> PerMinute<K> {
-    fn new(attempts: u32) -> Self {
-        Self { attempts, buckets: Cache::new(REMEMBERED) }
+impl<K: Eq + Hash + Clone> Attempts<K> {
+    fn new(attempts: u32, seconds: u32) -> Self {
+        Self { attempts, cost: seconds, buckets: Cache::new(REMEMBERED) }
     }
 
     fn bucket(&self, key: &K, now_ms: u64) -> Arc<Mutex<Bucket>> {
         if let Some(bucket) = self.buckets.get(key) {
             return bucket;
         }
-        let burst = self.attempts.saturating_mul(COST);
+        let burst = self.attempts.saturating_mul(self.cost);
         let bucket = Arc::new(Mutex::new(Bucket::new(self.attempts, burst, now_ms)));
         self.buckets.insert(key.clone(), bucket.clone());
         bucket
     }
 
     fn take(&self, key: &K, now_ms: u64) -> Result<(), u64> {
-        self.bucket(key, now_ms).lock().unwrap_or_else(PoisonError::into_inner).take(now_ms, COST)
+        self.bucket(key, now_ms).lock().unwrap_or_else(PoisonError::into_inner).take(now_ms, self.cost)
     }
 
     fn give_back(&self, key: &K) {
         if let Some(bucket) = self.buckets.get(key) {
-            bucket.lock().unwrap_or_else(PoisonError::into_inner).give_back(COST);
+            bucket.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.cost);
         }
     }
 }
 
 /// What was tried lately.
 pub struct Limits {
-    accounts: PerMinute<String>,
-    addresses: PerMinute<IpAddr>,
-    registrations: PerMinute<IpAddr>,
+    accounts: Attempts<String>,
+    addresses: Attempts<IpAddr>,
+    registrations: Attempts<IpAddr>,
+    /// Only who knows the password, or is logged in, gets here: nobody else can use this up.
+    second_factors: Attempts<UserId>,
 }
 
 impl Limits {
-    /// Limits of so many failed logins a minute for an account.
+    /// Limits of so many failed logins a minute for an account, and so many wrong second factors an hour.
     pub fn new(attempts: u32) -> Self {
         let by_address = attempts.saturating_mul(ADDRESS_FACTOR);
         Self {
-            accounts: PerMinute::new(attempts),
-            addresses: PerMinute::new(by_address),
-            registrations: PerMinute::new(by_address),
+            accounts: Attempts::new(attempts, MINUTE),
+            addresses: Attempts::new(by_address, MINUTE),
+            registrations: Attempts::new(by_address, MINUTE),
+            second_factors: Attempts::new(attempts, HOUR),
         }
     }
 }
@@ -77,6 +86,8 @@ pub(super) struct Attempt<'a> {
     limits: &'a Limits,
     account: String,
     address: IpAddr,
+    /// Whose second factor is shown.
+    second_factor: Option<UserId>,
 }
 
 impl Attempt<'_> {
@@ -84,6 +95,9 @@ impl Attempt<'_> {
     pub(super) fn succeeded(self) {
         self.limits.accounts.give_back(&self.account);
         self.limits.addresses.give_back(&self.address);
+        if let Some(user) = self.second_factor {
+            self.limits.second_factors.give_back(&user);
+        }
     }
 }
 
@@ -102,7 +116,23 @@ pub(super) fn begin_login<'a>(app: &'a App, name: &str, ip: IpAddr) -> Result<At
         limits.addresses.give_back(&address);
         return Err(refused(wait));
     }
-    Ok(Attempt { limits, account, address })
+    Ok(Attempt { limits, account, address, second_factor: None })
+}
+
+/// Begins what asks for a code of `user`'s second factor. Besides the limit of logins it has a slower one of its own: of
+/// the million codes three are right at any time, and who knows the password could try for weeks. A right password
+/// gives nothing of it back.
+///
+/// # Errors
+/// 429 where the account, its second factor or the address has failed too often.
+pub(super) fn begin_second_factor<'a>(app: &'a App, user: UserId, name: &str, ip: IpAddr) -> Result<Attempt<'a>> {
+    let attempt = begin_login(app, name, ip)?;
+    if let Err(wait) = app.limits.second_factors.take(&user, now_ms(app)) {
+        // Nothing is looked at: it counts as no failure of the others.
+        attempt.succeeded();
+        return Err(refused(wait));
+    }
+    Ok(Attempt { second_factor: Some(user), ..attempt })
 }
 
 /// Counts a registration.
@@ -118,7 +148,7 @@ fn now_ms(app: &App) -> u64 {
 }
 
 fn refused(wait_ms: u64) -> Error {
-    Error::rate_limited("too many attempts; wait a little", Duration::from_millis(wait_ms.clamp(1, 60_000)))
+    Error::rate_limited("too many attempts; wait a little", Duration::from_millis(wait_ms.clamp(1, 3_600_000)))
 }
 
 /// An IPv6 customer has a /64 at least: its addresses count as one.
@@ -135,7 +165,7 @@ mod tests {
 
     #[test]
     fn failures_run_out_and_come_back_and_successes_cost_nothing() {
-        let limits = PerMinute::new(10);
+        let limits = Attempts::new(10, MINUTE);
         for _ in 0..100 {
             limits.take(&"ana", 0).unwrap();
             limits.give_back(&"ana");

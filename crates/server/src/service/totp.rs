@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{
     accounts::ClientInfo,
+    admin::Admin,
     audit::{self, action},
     auth::{Caller, hash_token},
     limits,
@@ -24,13 +25,15 @@ use crate::{
     domain::totp,
     error::{Error, Kind, Result},
     keys::types,
-    store::{self, Tx, totp::Factor, users::Account},
+    store::{self, Tx, audit::Trail, totp::Factor, users::Account},
 };
 
 /// How long a challenge may be answered, seconds.
 const CHALLENGE_SECONDS: i64 = 300;
 /// Recovery codes given at once.
 const RECOVERY_CODES: usize = 10;
+/// Second factors read at once when they are sealed anew.
+const SEALED_AT_ONCE: i64 = 100;
 
 /// What stands between a password and its second factor.
 #[derive(Serialize, Deserialize)]
@@ -40,13 +43,18 @@ struct Challenge {
     jti: Uuid,
     iat: i64,
     exp: i64,
-    /// Derived from the password's hash and the sealed secret: where either changes, the challenge is dead.
+    /// Derived from the password's hash and the factor's secret: where either changes, the challenge is dead.
     state: String,
 }
 
 /// The same for this password and this second factor only.
-fn state<'a>(user: &'a Uuid, password_hash: &'a str, sealed: &'a str) -> [&'a [u8]; 3] {
-    [user.as_bytes(), password_hash.as_bytes(), sealed.as_bytes()]
+fn state<'a>(user: &'a Uuid, password_hash: &'a str, secret: &'a [u8]) -> [&'a [u8]; 3] {
+    [user.as_bytes(), password_hash.as_bytes(), secret]
+}
+
+/// The secret itself, which stays the same when it is sealed anew; where it can't be opened, as it is sealed.
+fn opened(app: &App, user: UserId, sealed: &str) -> Vec<u8> {
+    app.keys.open(&purpose(user), sealed).unwrap_or_else(|| sealed.as_bytes().to_vec())
 }
 
 const STATE: &str = "totp-challenge";
@@ -75,7 +83,7 @@ fn wrong_code(kind: Kind) -> Error {
 /// The answer to a right password that is not enough.
 pub(super) fn required(app: &App, user: UserId, password_hash: &str, sealed: &str) -> Error {
     let now = app.clock.now_ms() / 1000;
-    let state = app.keys.derive(STATE, &state(&user.uuid(), password_hash, sealed));
+    let state = app.keys.derive(STATE, &state(&user.uuid(), password_hash, &opened(app, user, sealed)));
     let challenge = Challenge {
         iss: app.keys.issuer().to_owned(),
         sub: user,
@@ -125,7 +133,7 @@ pub async fn login(app: &Arc<App>, request: TotpLoginRequest, client: ClientInfo
     let account = app.db.read(move |tx| store::users::by_id(tx, user)).await?.ok_or_else(dead)?;
     // Counted as a login: codes must not be found by trying.
     let ip = client.ip;
-    let attempt = limits::begin_login(app, &account.user.username, ip)
+    let attempt = limits::begin_second_factor(app, user, &account.user.username, ip)
         .inspect_err(|_| audit::login_failed(app, None, ip, "rate_limited"))?;
     let trail = audit::trail_as(app, user, &account.user.username, Some(ip));
     let login = Arc::new(Login::new(app, client));
@@ -135,8 +143,8 @@ pub async fn login(app: &Arc<App>, request: TotpLoginRequest, client: ClientInfo
         .write(user.uuid().as_u128(), move |tx| {
             let account = store::users::by_id(tx, user)?.filter(|a| !a.disabled).ok_or_else(dead)?;
             let factor = store::totp::of_user(tx, user)?.filter(|f| f.confirmed).ok_or_else(dead)?;
-            let id = user.uuid();
-            if !house.keys.is_derived(STATE, &state(&id, &account.password_hash, &factor.sealed), &shown) {
+            let (id, secret) = (user.uuid(), opened(&house, user, &factor.sealed));
+            if !house.keys.is_derived(STATE, &state(&id, &account.password_hash, &secret), &shown) {
                 return Err(dead());
             }
             let ends_at = challenge.exp.saturating_mul(1000);
@@ -236,8 +244,11 @@ pub async fn disable(app: &Arc<App>, caller: &Caller, request: DisableTotpReques
     if request.code.is_some() == request.password.is_some() {
         return Err(Error::invalid_field("code", "required", "give either code or password"));
     }
-    let attempt = limits::begin_login(app, &caller.username, client.ip)?;
     let user = caller.user_id;
+    let attempt = match request.code {
+        Some(_) => limits::begin_second_factor(app, user, &caller.username, client.ip)?,
+        None => limits::begin_login(app, &caller.username, client.ip)?,
+    };
     let checked = match request.password {
         Some(password) => Some(check_password(app, user, password).await?.password_hash),
         None => None,
@@ -274,6 +285,59 @@ pub(super) fn confirm_again(app: &App, tx: &mut Tx<'_>, user: UserId, code: Opti
     let needed = || Error::invalid_field("code", "required", "is required: a second factor is on");
     let code = totp::normal(code.ok_or_else(needed)?);
     spend(app, tx, user, &factor, &code, now)?.map(drop).ok_or_else(|| wrong_code(Kind::Forbidden))
+}
+
+/// Takes away a second factor that somebody has lost: their next login asks for the password alone. What is logged in
+/// stays.
+///
+/// # Errors
+/// 404 where there is no such user, or their second factor is not on.
+pub fn reset(tx: &mut Tx<'_>, trail: &Trail, user: UserId) -> Result<()> {
+    let account = store::users::by_id(tx, user)?;
+    let account = account.ok_or_else(|| Error::new(Kind::NotFound, "not_found", "there is no such user"))?;
+    if !store::totp::of_user(tx, user)?.is_some_and(|factor| factor.confirmed) {
+        return Err(Error::new(Kind::NotFound, "not_found", "their second factor is not on"));
+    }
+    store::totp::remove(tx, user)?;
+    audit::on_user(tx, trail, action::TOTP_RESET, user, &account.user.username, None)
+}
+
+/// [`reset`], by an administrator.
+///
+/// # Errors
+/// 403, and as [`reset`].
+pub async fn reset_for(app: &App, admin: &Admin, user: UserId) -> Result<()> {
+    let (admin, trail) = (admin.clone(), admin.trail(app));
+    let work = move |tx: &mut Tx<'_>| {
+        admin.still(tx)?;
+        reset(tx, &trail, user)
+    };
+    app.db.write(user.uuid().as_u128(), work).await
+}
+
+/// Seals every second factor with the secret in use that was sealed with one before it, so that nothing stands on the
+/// old one any more; how many. Each is a transaction of its own. Costs nothing while there is one secret.
+///
+/// # Errors
+/// As the store says.
+pub async fn seal_anew(app: &App) -> Result<u64> {
+    let (mut sealed_anew, mut last) = (0, None);
+    if !app.keys.has_older_secrets() {
+        return Ok(0);
+    }
+    loop {
+        let page = app.db.read(move |tx| store::totp::after(tx, last, SEALED_AT_ONCE)).await?;
+        let Some((newest, _)) = page.last() else { return Ok(sealed_anew) };
+        last = Some(*newest);
+        for (user, before) in page {
+            let Some(sealed) = app.keys.seal_anew(&purpose(user), &before)? else { continue };
+            let work = move |tx: &mut Tx<'_>| store::totp::seal_anew(tx, user, &before, &sealed);
+            sealed_anew += u64::from(app.db.write(user.uuid().as_u128(), work).await?);
+        }
+        if app.tasks.is_stopping() {
+            return Ok(sealed_anew);
+        }
+    }
 }
 
 fn wrong_password() -> Error {

@@ -186,6 +186,7 @@ pub fn sweep_sessions(tx: &mut Tx<'_>, expired: i64, revoked: i64, now: i64, lim
 }
 
 /// How much there is of everything.
+#[derive(Clone, Copy, Debug)]
 pub struct Counts {
     /// Accounts.
     pub users: UserCounts,

@@ -13,6 +13,8 @@ statements! {
     CONFIRM = "UPDATE totp SET confirmed_at = $1, last_step = $2 \
         WHERE user_id = $3 AND sealed_secret = $4 AND confirmed_at IS NULL";
     USE_STEP = "UPDATE totp SET last_step = $1 WHERE user_id = $2 AND sealed_secret = $3 AND last_step < $1";
+    AFTER = "SELECT user_id, sealed_secret FROM totp WHERE user_id > $1 ORDER BY user_id LIMIT $2";
+    SEAL_ANEW = "UPDATE totp SET sealed_secret = $1 WHERE user_id = $2 AND sealed_secret = $3";
     REMOVE = "DELETE FROM totp WHERE user_id = $1";
     ADD_CODE = "INSERT INTO recovery_codes (user_id, hash) VALUES ($1, $2)";
     USE_CODE = "DELETE FROM recovery_codes WHERE user_id = $1 AND hash = $2";
@@ -49,6 +51,18 @@ pub fn confirm(tx: &mut Tx<'_>, user: UserId, sealed: &str, step: i64, now: i64)
 /// Uses the code of a time step; false where it, or a later one, was used.
 pub fn use_step(tx: &mut Tx<'_>, user: UserId, sealed: &str, step: i64) -> Result<bool> {
     Ok(tx.exec(USE_STEP, &[step.into(), (&user.to_string()).into(), sealed.into()])? == 1)
+}
+
+/// Sealed secrets by user, after one user's; at most `limit`.
+pub fn after(tx: &mut Tx<'_>, user: Option<UserId>, limit: i64) -> Result<Vec<(UserId, String)>> {
+    let after = user.map(|user| user.to_string()).unwrap_or_default();
+    let rows = tx.rows(AFTER, &[(&after).into(), limit.into()])?;
+    rows.iter().map(|row| Ok((UserId::parse(row.text(0)?), row.text(1)?.to_owned()))).collect()
+}
+
+/// Puts the same secret, sealed anew, in the place of what was sealed before; false where that is gone.
+pub fn seal_anew(tx: &mut Tx<'_>, user: UserId, before: &str, sealed: &str) -> Result<bool> {
+    Ok(tx.exec(SEAL_ANEW, &[sealed.into(), (&user.to_string()).into(), before.into()])? == 1)
 }
 
 /// Forgets a second factor and its recovery codes; false where there is none.

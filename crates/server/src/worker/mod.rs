@@ -3,6 +3,7 @@
 mod index;
 mod purge;
 mod revocations;
+mod seals;
 mod sweep;
 
 use std::sync::Arc;
@@ -11,8 +12,10 @@ use crate::app::App;
 
 /// Starts the workers; they end with the house.
 pub fn start(app: &Arc<App>) {
-    let (watching, sweeping, indexing, purging) = (app.clone(), app.clone(), app.clone(), app.clone());
+    let (watching, sweeping, indexing) = (app.clone(), app.clone(), app.clone());
+    let (purging, sealing) = (app.clone(), app.clone());
     app.tasks.spawn("revocations", async move { revocations::run(&watching).await });
+    app.tasks.spawn("seals", async move { seals::run(&sealing).await });
     app.tasks.spawn("sweep", async move { sweep::run(&sweeping).await });
     app.tasks.spawn("index", async move { index::run(&indexing).await });
     app.tasks.spawn("purge", async move { purge::run(&purging).await });

@@ -15,6 +15,7 @@ async fn it_is_for_administrators_alone() {
         ("POST", "/api/admin/users", Some(json!({"username": "eve", "password": PASSWORD}))),
         ("GET", user.as_str(), None),
         ("PATCH", user.as_str(), Some(json!({"role": "user"}))),
+        ("DELETE", &format!("{user}/totp"), None),
         ("GET", "/api/admin/stats", None),
         ("GET", "/api/admin/audit", None),
         ("GET", "/api/admin/audit?format=ndjson", None),
@@ -217,7 +218,7 @@ async fn of_administrators_who_step_down_on_two_servers_one_stays() {
 }
 
 /// Another server on the same database and with the same secret, within this process; its address. It ends with the test.
-async fn lone_server(server: &Server) -> String {
+pub async fn lone_server(server: &Server) -> String {
     let settings = [
         ("MESH_HOST", "127.0.0.1"),
         ("MESH_PORT", "0"),
@@ -252,5 +253,10 @@ async fn stats_count_what_is_there() {
     assert_eq!(stats["database"]["kind"], kind);
     assert!(stats["database"]["size_bytes"].as_u64().unwrap() > 10_000, "{stats}");
     assert!(stats["database"]["schema_version"].as_u64().unwrap() >= 4);
+    // Counting costs more the more there is: who asks again soon hears the same.
+    peer.say(&room, "again").await;
+    assert_eq!(server.get("/api/admin/stats", &ana).await.1["messages"], 1);
+    server.advance(11);
+    assert_eq!(server.get("/api/admin/stats", &ana).await.1["messages"], 2);
     server.stop().await;
 }

@@ -181,7 +181,7 @@ fn without_a_server_and_by_mistake() {
     refused(cli(&database, &["user", "add", "ANA"]), 1, "is taken");
     refused(cli_with(&database, &["user", "add", "ben", "--password-stdin"], "short\n"), 1, "at least 8");
     refused(cli(&database, &["user", "add", "b", "--email", "x"]), 1, "username must have at least 3 characters");
-    for verb in ["passwd", "disable", "enable", "promote", "demote"] {
+    for verb in ["passwd", "disable", "enable", "promote", "demote", "reset-totp"] {
         refused(cli(&database, &["user", verb, "nobody"]), 1, "there is no user \"nobody\"");
     }
     refused(cli(&database, &["token", "mint", "nobody"]), 1, "there is no user \"nobody\"");
@@ -200,6 +200,7 @@ fn without_a_server_and_by_mistake() {
         &["user", "enable", "--help"],
         &["user", "promote", "--help"],
         &["user", "demote", "--help"],
+        &["user", "reset-totp", "--help"],
         &["token", "--help"],
         &["token", "mint", "--help"],
         &["token", "inspect", "--help"],

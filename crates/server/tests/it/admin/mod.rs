@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod command_line;
 mod invites;
+mod two_servers;
 
 use serde_json::{Value, json};
 

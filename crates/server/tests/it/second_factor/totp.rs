@@ -241,9 +241,127 @@ async fn codes_cannot_be_found_by_trying() {
     // The right one is not heard either, nor the password: the account's failures are counted together.
     assert_eq!(complete(&server, &asked, &code(&secret, now(&server))).await.0, 429);
     assert_eq!(login(&server, "ana", PASSWORD).await.0, 429);
+    // Logins may be tried again after a minute. Codes have a limit of their own, by the hour, and the right password,
+    // however often, gives nothing of it back.
     server.advance(60);
+    for _ in 0..3 {
+        challenge(&server, "ana", PASSWORD).await;
+    }
+    let asked = challenge(&server, "ana", PASSWORD).await;
+    let body = json!({"challenge": asked, "code": code(&secret, now(&server))});
+    let refused = server.http.post(server.url("/api/auth/login/totp")).json(&body).send().await.unwrap();
+    assert_eq!(refused.status().as_u16(), 429);
+    let wait: i64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((600..=660).contains(&wait), "five an hour is one every twelve minutes, of which one is over: {wait}");
+    let (status, _) = disable(&server, &ana, json!({"code": code(&secret, now(&server))})).await;
+    assert_eq!(status, 429, "nor is it turned off by trying");
+    server.advance(wait);
+    let asked = challenge(&server, "ana", PASSWORD).await;
+    assert_eq!(complete(&server, &asked, "aaaa").await.0, 401);
+    assert_eq!(complete(&server, &asked, &code(&secret, now(&server))).await.0, 429, "one, not all five");
+    server.advance(720);
+    let asked = challenge(&server, "ana", PASSWORD).await;
     assert_eq!(complete(&server, &asked, &code(&secret, now(&server))).await.0, 200);
+    // A right code costs nothing: the next one is heard at once.
+    server.advance(30);
+    let asked = challenge(&server, "ana", PASSWORD).await;
+    assert_eq!(complete(&server, &asked, &code(&secret, now(&server))).await.0, 200);
+    // Nobody else pays for it.
+    let ben = server.register("ben").await;
+    let (his, _) = enable(&server, &ben).await;
+    let asked = challenge(&server, "ben", PASSWORD).await;
+    assert_eq!(complete(&server, &asked, &code(&his, now(&server))).await.0, 200);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_takes_a_lost_one_away() {
+    let server = Server::start().await;
+    let (admin, ana) = (server.register("admin").await, server.register("ana").await);
+    let path = format!("/api/admin/users/{}/totp", ana.id);
+    let reset = async |path: &str| server.ask("DELETE", path, Some(&admin.token), None).await;
+    let (status, problem) = reset(&path).await;
+    assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "there is none yet");
+    assert_eq!(server.post("/api/auth/totp", &ana, json!({})).await.0, 200);
+    assert_eq!(reset(&path).await.0, 404, "begun is not on");
+    assert_eq!(reset("/api/admin/users/nobody/totp").await.0, 404);
+    let (secret, recovery) = enable(&server, &ana).await;
+    let before = challenge(&server, "ana", PASSWORD).await;
+    let mut peer = server.peer(&ana).await;
+    assert_eq!(reset(&path).await, (204, Value::Null));
+    assert_eq!(reset(&path).await.0, 404);
+    // Nothing else has ended.
+    assert_eq!(me(&server, &ana.token).await, 200);
+    assert_eq!(peer.ask("system.ping", json!({})).await["type"], "system.pong");
+    assert_eq!(state(&server, &ana).await, json!({"enabled": false, "recovery_codes_left": 0}));
+    assert_eq!(login(&server, "ana", PASSWORD).await.0, 200);
+    for old in [&code(&secret, now(&server)), &recovery[0]] {
+        assert_eq!(complete(&server, &before, old).await.1["code"], "token_invalid");
+    }
+    // The same on the command line.
+    enable(&server, &ana).await;
+    let command = || {
+        let mut command = crate::kit::Binary::command(server.database.dir.path());
+        command.args(["user", "reset-totp", "ANA"]).env("DATABASE_URL", &server.database.url);
+        tokio::task::block_in_place(|| crate::kit::output(command))
+    };
+    let said = command();
+    assert_eq!((said.0, said.1.as_str()), (Some(0), "ana has no second factor any more\n"), "{}", said.2);
+    assert_eq!(login(&server, "ana", PASSWORD).await.0, 200);
+    let said = command();
+    assert_eq!((said.0, said.1.as_str()), (Some(1), ""));
+    assert!(said.2.contains("not on"), "{}", said.2);
+    let (_, log) = server.get("/api/admin/audit?action=totp.reset", &admin).await;
+    let mut who: Vec<_> = log.as_array().unwrap().iter().map(|e| text(&e["actor_name"])).collect();
+    who.sort_unstable();
+    assert_eq!(who, ["(command line)", "admin"]);
+    assert!(log.as_array().unwrap().iter().all(|e| e["target_name"] == "ana"), "{log}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_rotation_nothing_stands_on_the_old_secret() {
+    let (old, new) =
+        ("the old secret of more than thirty-two characters", "the new secret of more than thirty-two characters");
+    let server = Server::start_with(&[("MESH_JWT_SECRET", old)]).await;
+    let ana = server.register("ana").await;
+    let (secret, _) = enable(&server, &ana).await;
+    let asked = challenge(&server, "ana", PASSWORD).await;
+    let database = server.stop().await;
+    // A login that is half done goes on, though its factor is sealed anew meanwhile.
+    let both = format!("{new},{old}");
+    let server = Server::start_on(database, &[("MESH_JWT_SECRET", &both)]).await;
+    // The worker of the start does it, or this: whoever comes second finds nothing to do.
+    mesh_server::service::totp::seal_anew(&server.app).await.unwrap();
+    assert_eq!(mesh_server::service::totp::seal_anew(&server.app).await.unwrap(), 0);
+    // Each start begins at the real time again; a step further the code is one that was not used.
+    server.advance(30);
+    assert_eq!(complete(&server, &asked, &code(&secret, now(&server))).await.0, 200);
+    let database = server.stop().await;
+    let server = Server::start_on(database, &[("MESH_JWT_SECRET", new)]).await;
+    server.advance(60);
+    let asked = challenge(&server, "ana", PASSWORD).await;
+    assert_eq!(complete(&server, &asked, &code(&secret, now(&server))).await.0, 200, "the old secret is gone");
+    let database = server.stop().await;
+    let server = Server::start_on(database, &[("MESH_JWT_SECRET", old)]).await;
+    server.advance(90);
+    let asked = challenge(&server, "ana", PASSWORD).await;
+    assert_eq!(complete(&server, &asked, &code(&secret, now(&server))).await.0, 401, "and opens nothing");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_after_a_rotation_seals_anew_by_itself() {
+    let (old, new) =
+        ("the old secret of more than thirty-two characters", "the new secret of more than thirty-two characters");
+    let server = Server::start_with(&[("MESH_JWT_SECRET", old)]).await;
+    let ana = server.register("ana").await;
+    enable(&server, &ana).await;
+    let database = server.stop().await;
+    let both = format!("{new},{old}");
+    let binary = crate::kit::Binary::start(&database, &[("MESH_JWT_SECRET", &both)]);
+    tokio::task::block_in_place(|| binary.wait_for_log("second factors were sealed with the newest secret"));
+    assert!(tokio::task::block_in_place(|| binary.stop()).0.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,74 @@
+//! Two servers on one database: what one of them ends is dead on the other.
+
+use serde_json::{Value, json};
+
+use super::{PASSWORD, accounts::lone_server, login, patch};
+use crate::kit::{Account, Database, Peer, Server, postgres_url, skipped};
+
+async fn status(server: &Server, url: &str, token: &str) -> u16 {
+    server.http.get(url).bearer_auth(token).send().await.unwrap().status().as_u16()
+}
+
+/// A connection to the second server, by a new login.
+async fn there(server: &Server, second: &str, password: &str) -> (Account, Peer) {
+    let (status, answer) = login(server, "ben", password).await;
+    assert_eq!(status, 200, "{answer}");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let (id, token) = (text(&answer["user"]["id"]), text(&answer["access_token"]));
+    let mut peer = Peer::connect(second, &token).await;
+    peer.hello().await;
+    (Account { id, name: "ben".to_owned(), token }, peer)
+}
+
+async fn ends_reach_the_other_server(database: Database) {
+    let server = Server::start_on(database, &[]).await;
+    let (ana, ben) = (server.register("ana").await, server.register("ben").await);
+    let second = lone_server(&server).await;
+    let me = format!("{second}/api/auth/me");
+
+    // A logout, which ends that login and no other.
+    let (out, mut peer) = there(&server, &second, PASSWORD).await;
+    let (stays, mut other) = there(&server, &second, PASSWORD).await;
+    assert_eq!(status(&server, &me, &out.token).await, 200, "it is believed there");
+    assert_eq!(server.ask("POST", "/api/auth/logout", Some(&out.token), None).await.0, 204);
+    assert_eq!(peer.closed().await.0, 4401);
+    assert_eq!(status(&server, &me, &out.token).await, 401);
+    assert_eq!(status(&server, &me, &stays.token).await, 200);
+    assert_eq!(other.ask("system.ping", json!({})).await["type"], "system.pong");
+
+    // A changed password, which ends the others.
+    let body = json!({"current_password": PASSWORD, "new_password": "another horse"});
+    assert_eq!(server.post("/api/auth/password", &ben, body).await.0, 204);
+    assert_eq!(other.closed().await.0, 4401);
+    assert_eq!(status(&server, &me, &stays.token).await, 401);
+    assert_eq!(status(&server, &me, &ben.token).await, 200);
+
+    // A token that no connection there stands on is asked for again within a second of the clock.
+    let (lone, mut peer) = there(&server, &second, "another horse").await;
+    let (status_of_login, answer) = login(&server, "ben", "another horse").await;
+    assert_eq!(status_of_login, 200);
+    let quiet = answer["access_token"].as_str().unwrap();
+    assert_eq!(status(&server, &me, quiet).await, 200);
+    // A disabled account.
+    assert_eq!(patch(&server, &ana, &ben.id, json!({"disabled": true})).await.0, 200);
+    let (code, reason, _) = peer.closed().await;
+    assert_eq!((code, reason.as_str()), (4403, "account_disabled"));
+    server.advance(1);
+    for token in [&lone.token, &ben.token, quiet] {
+        assert_eq!(status(&server, &me, token).await, 401);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_on_one_ends_on_the_other() {
+    match postgres_url() {
+        Some(url) => ends_reach_the_other_server(Database::postgres(&url)).await,
+        None => skipped("two servers on one PostgreSQL", "MESH_TEST_POSTGRES_URL"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_it_does_in_one_file() {
+    ends_reach_the_other_server(Database::sqlite()).await;
+}
