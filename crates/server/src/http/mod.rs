@@ -9,6 +9,7 @@ mod docs;
 mod extract;
 mod members;
 mod messages;
+mod notifications;
 mod openapi;
 mod problem;
 mod query;

@@ -34,6 +34,7 @@ const TAGS: &[(&str, &str)] = &[
     ("rooms", "Rooms. A private room does not exist for those who are not in it."),
     ("members", "Who is in a room, and in which role."),
     ("messages", "What is said in a room, in the order of its sequence numbers."),
+    ("notifications", "How whoever is away is told: push by Gotify or ntfy."),
     ("administration", "For administrators of the server."),
     ("server", "The server itself."),
 ];

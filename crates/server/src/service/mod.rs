@@ -15,6 +15,8 @@ pub mod info;
 pub mod invites;
 pub mod limits;
 pub mod metrics;
+pub mod notifications;
+pub mod outbox;
 pub mod presence;
 pub mod rooms;
 pub mod search;

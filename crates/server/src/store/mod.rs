@@ -11,6 +11,7 @@ pub mod messages;
 pub mod migrate;
 mod postgres;
 pub mod probe;
+pub mod push;
 pub mod rooms;
 pub mod search;
 pub mod sessions;
@@ -47,6 +48,7 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
         messages::ALL,
         migrate::ALL,
         probe::ALL,
+        push::ALL,
         rooms::ALL,
         sessions::ALL,
         tokens::ALL,

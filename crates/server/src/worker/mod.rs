@@ -1,6 +1,7 @@
 //! What goes on beside requests: looks for what other processes did, and forgets what is old.
 
 mod index;
+mod push;
 mod revocations;
 mod sweep;
 
@@ -14,4 +15,9 @@ pub fn start(app: &Arc<App>) {
     app.tasks.spawn("revocations", async move { revocations::run(&watching).await });
     app.tasks.spawn("sweep", async move { sweep::run(&sweeping).await });
     app.tasks.spawn("index", async move { index::run(&indexing).await });
+    if app.push.is_on() {
+        let (looking, sending) = (app.clone(), app.clone());
+        app.tasks.spawn("push-outbox", async move { push::expand(&looking).await });
+        app.tasks.spawn("push", async move { push::send(&sending).await });
+    }
 }

@@ -17,6 +17,7 @@ mod doctor;
 mod kit;
 mod operations;
 mod process;
+mod push;
 mod realtime;
 mod rest;
 mod search;
