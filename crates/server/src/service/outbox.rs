@@ -208,7 +208,11 @@ fn due_of(
             at: cause.at,
             due_at: if cause.kind == PushKind::Message { cause.at + HOLD_MS } else { cause.at },
         });
-        due.author.clone_from(&cause.author);
+        // Those of one millisecond come in any order.
+        due.first_seq = due.first_seq.min(cause.seq);
+        if cause.seq >= due.last_seq {
+            due.author.clone_from(&cause.author);
+        }
         due.priority = due.priority.max(urgent);
         due.count += 1;
         due.named += u64::from(is_named);
@@ -222,6 +226,13 @@ enum Decision {
     Cancel,
     Hold(i64),
     Send(Box<Note>),
+}
+
+/// The same for the store.
+enum Step {
+    Cancel,
+    Hold(i64),
+    Claim,
 }
 
 fn decide(app: &App, due: &Due, now: i64) -> Decision {
@@ -296,23 +307,30 @@ pub async fn take(app: &App, limit: i64) -> Result<Vec<Claimed>> {
     if due.is_empty() {
         return Ok(Vec::new());
     }
-    let decided: Vec<(Due, Decision)> =
-        due.into_iter().map(|due| (decide(app, &due, now), due)).map(|(a, b)| (b, a)).collect();
-    let decided = Arc::new(decided);
-    let (work, until) = (decided.clone(), now + CLAIM_MS);
+    let mut decided = Vec::with_capacity(due.len());
+    let mut work = Vec::with_capacity(due.len());
+    for due in due {
+        let decision = decide(app, &due, now);
+        let step = match &decision {
+            Decision::Cancel => Step::Cancel,
+            Decision::Hold(until) => Step::Hold(*until),
+            Decision::Send(_) => Step::Claim,
+        };
+        work.push((due.clone(), step));
+        decided.push((due, decision));
+    }
+    let until = now + CLAIM_MS;
     let mine: Vec<bool> = app
         .db
         .write(KEY, move |tx| {
-            let one = |(due, decision): &(Due, Decision)| match decision {
-                Decision::Cancel => store::push::cancel(tx, due).map(|()| false),
-                Decision::Hold(until) => store::push::hold(tx, due, *until).map(|()| false),
-                Decision::Send(_) => store::push::claim(tx, due, until, now),
+            let one = |(due, step): &(Due, Step)| match step {
+                Step::Cancel => store::push::cancel(tx, due).map(|()| false),
+                Step::Hold(until) => store::push::hold(tx, due, *until).map(|()| false),
+                Step::Claim => store::push::claim(tx, due, until, now),
             };
             work.iter().map(one).collect()
         })
         .await?;
-    // The job that shared it has ended.
-    let decided = Arc::into_inner(decided).unwrap_or_default();
     let claimed = decided.into_iter().zip(mine).filter_map(|((due, decision), mine)| match decision {
         Decision::Send(note) if mine => Some(Claimed { due, note: *note }),
         _ => None,

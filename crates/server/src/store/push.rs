@@ -49,7 +49,7 @@ statements! {
         ON CONFLICT (user_id, room_id, kind) WHERE dead_at IS NULL DO UPDATE SET \
         id = CASE WHEN push_due.unsent = 0 THEN excluded.id ELSE push_due.id END, \
         created_at = CASE WHEN push_due.unsent = 0 THEN excluded.created_at ELSE push_due.created_at END, \
-        first_seq = CASE WHEN push_due.unsent = 0 THEN excluded.first_seq ELSE push_due.first_seq END, \
+        first_seq = CASE WHEN push_due.unsent = 0 OR excluded.first_seq < push_due.first_seq THEN excluded.first_seq ELSE push_due.first_seq END, \
         last_seq = CASE WHEN excluded.last_seq > push_due.last_seq THEN excluded.last_seq ELSE push_due.last_seq END, \
         author_id = excluded.author_id, call_id = excluded.call_id, \
         unsent = push_due.unsent + excluded.unsent, named = push_due.named + excluded.named, \

@@ -7,6 +7,8 @@ use stand_in::{Answer, StandIn};
 
 use crate::kit::{Account, Binary, Database, Server, soon};
 
+/// Hours pass in these tests; logins stay.
+const LONG: (&str, &str) = ("MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "43200");
 const TOKEN: &str = "AnTokenThatNobodySees";
 
 async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
@@ -50,7 +52,7 @@ async fn waits(server: &Server, admin: &Account, count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_away_is_told_once_for_several_messages() {
     let gotify = StandIn::start().await;
-    let server = Server::start_with(&[("GOTIFY_URL", &gotify.url)]).await;
+    let server = Server::start_with(&[("GOTIFY_URL", &gotify.url), LONG]).await;
     let (ana, bob, room) = house(&server).await;
     for text in ["one", "two", "three"] {
         say(&server, &ana, &room, text).await;
@@ -139,7 +141,7 @@ async fn levels_quiet_hours_and_language() {
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_are_tried_again_and_the_hopeless_are_dead_letters() {
     let gotify = StandIn::start().await;
-    let server = Server::start_with(&[("GOTIFY_URL", &gotify.url)]).await;
+    let server = Server::start_with(&[("GOTIFY_URL", &gotify.url), LONG]).await;
     let (ana, bob, room) = house(&server).await;
     let mut tried = 0;
     say(&server, &ana, &room, "@bob patience").await;
