@@ -19,6 +19,8 @@ pub enum Answer {
     /// The same after a moment.
     TakenSlowly,
     Status(u16),
+    /// 413 for what holds this word, else taken.
+    TooLargeWith(&'static str),
     /// 200, but a web page.
     Page,
     Garbage,
@@ -102,6 +104,12 @@ async fn serve(mut io: TcpStream, answer: Arc<Mutex<Answer>>, tell: Arc<watch::S
     };
     let path = head.split(' ').nth(1).unwrap().to_owned();
     let answer = *answer.lock().unwrap();
+    let too_large = |word: &str| body["message"].as_str().is_some_and(|text| text.contains(word));
+    let answer = match answer {
+        Answer::TooLargeWith(word) if too_large(word) => Answer::Status(413),
+        Answer::TooLargeWith(_) => Answer::Taken,
+        other => other,
+    };
     let seen = Seen { path, token: header(&head, "x-gotify-key"), bearer: header(&head, "authorization"), body };
     tell.send_modify(|all| all.push(seen));
     let json = |status: u16, body: &str| {
@@ -111,7 +119,7 @@ async fn serve(mut io: TcpStream, answer: Arc<Mutex<Answer>>, tell: Arc<watch::S
         )
     };
     let text = match answer {
-        Answer::Taken => json(200, r#"{"id":2,"appid":1,"message":"m"}"#),
+        Answer::Taken | Answer::TooLargeWith(_) => json(200, r#"{"id":2,"appid":1,"message":"m"}"#),
         Answer::TakenByNtfy => json(200, r#"{"id":"abc","event":"message"}"#),
         Answer::TakenSlowly => {
             tokio::time::sleep(std::time::Duration::from_secs(5)).await;
