@@ -11,6 +11,7 @@ pub mod event;
 pub mod ids;
 pub mod limits;
 pub mod model;
+pub mod push;
 pub mod rest;
 pub mod text;
 pub mod time;

@@ -8,6 +8,7 @@ use crate::{
     ids::Ids,
     keys::Keys,
     metrics::Metrics,
+    push::Push,
     service::{admin::Counted, audit::Failures, auth::Callers, hashing::Hasher, limits::Limits, presence::Presence},
     store::Db,
     tasks::Tasks,
@@ -41,6 +42,8 @@ pub struct App {
     pub counted: Counted,
     /// When this process started, Unix milliseconds.
     pub started_ms: i64,
+    /// Where push goes.
+    pub push: Arc<Push>,
     /// Hashes passwords beside everything else: a storm of logins must not slow chat down.
     pub hasher: Hasher,
 }
@@ -72,6 +75,7 @@ impl App {
             limits: Limits::new(config.login_attempts),
             login_failures: Failures::default(),
             counted: Counted::default(),
+            push: Arc::new(Push::new(&config)?),
             hasher: Hasher::start()?,
             config,
         }))

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod metrics;
 pub mod outbound;
+pub mod push;
 pub mod realtime;
 pub mod service;
 pub mod store;

@@ -20,6 +20,7 @@ use crate::{
     http,
     ids::Ids,
     keys::Keys,
+    push::Push,
     realtime::{hub::Hub, upgrade::upgrade},
     service::auth::Callers,
     store::{Db, migrate},
@@ -63,7 +64,12 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
     let believed = callers.clone();
     let early: Arc<OnceLock<Weak<Hub>>> = Arc::default();
     let listening = early.clone();
+    let early_push: Arc<OnceLock<Arc<Push>>> = Arc::default();
+    let woken = early_push.clone();
     let sink: bus::Sender = Arc::new(move |happenings| {
+        if let Some(push) = woken.get() {
+            push.hear(&happenings);
+        }
         believed.hear(&happenings);
         if let Some(hub) = listening.get().and_then(Weak::upgrade) {
             hub.hear(&happenings);
@@ -78,11 +84,15 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
     if !applied.is_empty() {
         tracing::info!(migrations = applied.join(", "), "the database was brought up to date");
     }
-    if config.gotify_url.is_none() {
+    if config.gotify_url.is_none() && config.ntfy_url.is_none() {
         tracing::info!("push is off: GOTIFY_URL is not set");
     }
     let (host, port) = (config.host, config.port);
     let app = App::new(config, keys, ids, clock, db, callers, tasks)?;
+    if app.push.is_on() {
+        // Only this line sets it.
+        let _ = early_push.set(app.push.clone());
+    }
     let hub = Hub::start(app.clone(), happenings);
     // Only this line sets it.
     let _ = early.set(Arc::downgrade(&hub));

@@ -36,6 +36,8 @@ pub use values::{CorsOrigins, JwtAlgorithm, LogFormat, Registration, Secret, Tur
 use print::{MASK, Setting};
 use source::{Found, Layer};
 
+use crate::domain::push::PushContent;
+
 /// Every setting, checked. `Debug` shows no secret.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -59,10 +61,16 @@ pub struct Config {
     pub retention_days: Option<u32>,
     /// Where the data lives.
     pub database_url: DatabaseUrl,
-    /// The Gotify server, without a trailing slash (later release).
+    /// The Gotify server, without a trailing slash.
     pub gotify_url: Option<String>,
-    /// The application token for those who set none of their own (later release).
+    /// The application token for those who set none of their own.
     pub gotify_token: Option<Secret>,
+    /// A topic of an ntfy server, for push without Gotify.
+    pub ntfy_url: Option<String>,
+    /// ntfy's access token.
+    pub ntfy_token: Option<Secret>,
+    /// How much of a message push tells.
+    pub push_content: PushContent,
     /// STUN servers: `stun:host:port`.
     pub stun_urls: Vec<String>,
     /// The TURN server, IPv6 in brackets; if it is set, [`Config::turn_auth`] is too.
@@ -160,7 +168,7 @@ impl Config {
         }
         config.check_turn(&mut warnings)?;
         config.check_keys(&mut warnings);
-        config.warn_of_later_features(&mut warnings);
+        config.check_push(&mut warnings);
         // depends on another variable, hence no default in the table
         if config.cors_origins == CorsOrigins::List(Vec::new()) {
             config.cors_origins = CorsOrigins::List(vec![parse::origin_of(&config.public_url)]);
@@ -218,14 +226,15 @@ impl Config {
         }
     }
 
-    fn warn_of_later_features(&self, warnings: &mut Vec<String>) {
-        let mut warn = |set: bool, name: &str, what: &str| {
+    fn check_push(&self, warnings: &mut Vec<String>) {
+        let mut warn = |set: bool, words: &str| {
             if set {
-                warnings.push(format!("{name} has no effect yet: {what} with a later release"));
+                warnings.push(words.to_owned());
             }
         };
-        warn(self.gotify_url.is_some(), "GOTIFY_URL", "push notifications come");
-        warn(self.gotify_token.is_some(), "GOTIFY_TOKEN", "push notifications come");
+        warn(self.gotify_url.is_none() && self.gotify_token.is_some(), "GOTIFY_TOKEN has no effect without GOTIFY_URL");
+        warn(self.ntfy_url.is_none() && self.ntfy_token.is_some(), "NTFY_TOKEN has no effect without NTFY_URL");
+        warn(self.gotify_url.is_some() && self.ntfy_url.is_some(), "NTFY_URL has no effect beside GOTIFY_URL");
     }
 
     /// Refuses what parses but comes with a later release, and must not be ignored in silence. To be called before serving.
@@ -272,6 +281,9 @@ impl Config {
             database_url: DatabaseUrl::SqliteMemory,
             gotify_url: None,
             gotify_token: None,
+            ntfy_url: None,
+            ntfy_token: None,
+            push_content: PushContent::Full,
             stun_urls: Vec::new(),
             turn_host: None,
             turn_port: 0,

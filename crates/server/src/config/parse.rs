@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::cidr::Cidr;
 use super::values::{CorsOrigins, JwtAlgorithm, LogFormat, Registration, Secret, TurnTransport};
+use crate::domain::push::PushContent;
 
 /// A parsed value, or what is accepted instead.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -70,6 +71,20 @@ pub(super) fn jwt_algorithm(text: &str) -> Parsed<JwtAlgorithm> {
 
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
     choice(text, &LogFormat::ALL, LogFormat::as_str)
+}
+
+pub(super) fn push_content(text: &str) -> Parsed<PushContent> {
+    choice(text, &PushContent::ALL, PushContent::as_str)
+}
+
+/// An address whose last part is a topic of ntfy's.
+pub(super) fn ntfy_url(text: &str) -> Parsed<String> {
+    let expected = || "expected the address of an ntfy topic, such as https://ntfy.example.org/topic".to_owned();
+    let url = http_url(text).map_err(|_| expected())?;
+    let (_, place) = url.split_once("://").ok_or_else(expected)?;
+    let topic = place.split_once('/').and_then(|(_, path)| path.rsplit('/').next()).unwrap_or_default();
+    let known = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if (1..=64).contains(&topic.len()) && topic.bytes().all(known) { Ok(url) } else { Err(expected()) }
 }
 
 pub(super) fn registration(text: &str) -> Parsed<Registration> {

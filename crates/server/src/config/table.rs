@@ -213,8 +213,7 @@ pub const TABLE: &[Variable] = &[
         text("The Gotify server for push notifications", "Le serveur Gotify des notifications"),
         |c, v| parse::http_url(v).map(|x| c.gotify_url = Some(x)),
     )
-    .unset("none: push is off", "aucun : pas de notifications")
-    .later("push notifications", "les notifications"),
+    .unset("none: push is off", "aucun : pas de notifications"),
     row(
         "GOTIFY_TOKEN",
         "gotify-token",
@@ -224,8 +223,35 @@ pub const TABLE: &[Variable] = &[
         ),
         |c, v| parse::text(v).map(|x| c.gotify_token = Some(Secret::new(x))),
     )
-    .secrecy(Secrecy::Secret, "GOTIFY_TOKEN_FILE", "gotify-token-file")
-    .later("push notifications", "les notifications"),
+    .secrecy(Secrecy::Secret, "GOTIFY_TOKEN_FILE", "gotify-token-file"),
+    row(
+        "NTFY_URL",
+        "ntfy-url",
+        text(
+            "An ntfy topic for push notifications, such as `https://ntfy.sh/topic`; has no effect beside `GOTIFY_URL`",
+            "Un sujet ntfy pour les notifications, comme `https://ntfy.sh/sujet` ; sans effet à côté de `GOTIFY_URL`",
+        ),
+        |c, v| parse::ntfy_url(v).map(|x| c.ntfy_url = Some(x)),
+    ),
+    row(
+        "NTFY_TOKEN",
+        "ntfy-token",
+        text("ntfy's access token, where the topic needs one", "Jeton d'accès ntfy, si le sujet en demande un"),
+        |c, v| parse::text(v).map(|x| c.ntfy_token = Some(Secret::new(x))),
+    )
+    .secrecy(Secrecy::Secret, "NTFY_TOKEN_FILE", "ntfy-token-file"),
+    row(
+        "MESH_PUSH_CONTENT",
+        "push-content",
+        text(
+            "How much of a message push notifications tell: `full`, `sender` (only who and where), `none` (only that \
+             something is new)",
+            "Ce que les notifications disent d'un message : `full` (tout), `sender` (qui et où seulement), `none` \
+             (seulement qu'il y a du nouveau)",
+        ),
+        |c, v| parse::push_content(v).map(|x| c.push_content = x),
+    )
+    .default("full"),
     row(
         "STUN_URL",
         "stun-url",

@@ -352,11 +352,22 @@ fn later_features_are_refused_or_warned_of() {
     }
     assert_eq!(Config::from_pairs(&[("MESH_REGISTRATION", "invite")]).unwrap().unsupported(), Ok(()));
     assert!(unsupported("MESH_BUS_URL", "nats://bus:4222").starts_with("MESH_BUS_URL=nats://bus:4222: "));
-    let set = [("GOTIFY_URL", "https://gotify.example.org/"), ("GOTIFY_TOKEN", "token")];
-    let (config, warnings) = load(&[], &set, None).unwrap();
-    assert_eq!((config.unsupported(), warnings.len()), (Ok(()), set.len()));
-    for (warning, (name, _)) in warnings.iter().zip(set) {
-        assert!(warning.starts_with(name) && warning.contains("later release"), "{warning}");
+}
+
+#[test]
+fn push_that_goes_nowhere_is_warned_of() {
+    let (gotify, ntfy) =
+        (("GOTIFY_URL", "https://gotify.example.org/"), ("NTFY_URL", "https://ntfy.example.org/topic"));
+    assert!(warnings(&[gotify, ("GOTIFY_TOKEN", "token")]).is_empty() && warnings(&[ntfy]).is_empty());
+    for (set, words) in [
+        (&[("GOTIFY_TOKEN", "hunter2")][..], "GOTIFY_TOKEN has no effect without GOTIFY_URL"),
+        (&[("NTFY_TOKEN", "hunter2")], "NTFY_TOKEN has no effect without NTFY_URL"),
+        (&[gotify, ntfy], "NTFY_URL has no effect beside GOTIFY_URL"),
+    ] {
+        assert_eq!(warnings(set), [words]);
+    }
+    for bad in ["https://ntfy.example.org", "https://ntfy.example.org/", "https://ntfy.example.org/a.b", "topic"] {
+        assert!(Config::from_pairs(&[("NTFY_URL", bad)]).is_err(), "{bad}");
     }
 }
 
@@ -383,8 +394,8 @@ fn the_table_is_whole_ordered_and_consistent() {
     let names: Vec<&str> = TABLE.iter().map(|v| v.name).collect();
     let contract = "MESH_PUBLIC_URL MESH_HOST MESH_PORT MESH_JWT_SECRET MESH_JWT_ALGORITHM MESH_JWT_PRIVATE_KEY_FILE \
                     MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES MESH_JWT_REFRESH_TOKEN_EXPIRE_DAYS MESH_RETENTION_DAYS DATABASE_URL GOTIFY_URL \
-                    GOTIFY_TOKEN STUN_URL TURN_HOST TURN_PORT TURN_TRANSPORTS TURN_TLS_PORT TURN_SECRET TURN_USERNAME \
-                    TURN_PASSWORD TURN_TTL_SECONDS \
+                    GOTIFY_TOKEN NTFY_URL NTFY_TOKEN MESH_PUSH_CONTENT STUN_URL TURN_HOST TURN_PORT TURN_TRANSPORTS \
+                    TURN_TLS_PORT TURN_SECRET TURN_USERNAME TURN_PASSWORD TURN_TTL_SECONDS \
                     LOG_LEVEL MESH_LOG_FORMAT MESH_REGISTRATION MESH_BCRYPT_COST MESH_LOGIN_ATTEMPTS \
                     MESH_EVENTS_PER_SECOND MESH_MAX_MESSAGE_CHARS MESH_CORS_ORIGINS MESH_TRUSTED_PROXIES \
                     MESH_METRICS_ADDR MESH_BUS_URL MESH_SHUTDOWN_SECONDS";

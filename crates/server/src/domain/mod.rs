@@ -7,6 +7,7 @@ pub mod mentions;
 pub mod outqueue;
 pub mod policy;
 pub mod presence;
+pub mod push;
 pub mod recovery;
 pub mod scope;
 pub mod search;

@@ -305,6 +305,12 @@ id_path!(
     "The token's id."
 );
 
+id_path!(
+    /// The notification in the path.
+    OutboxPath(MessageId),
+    "The notification's id."
+);
+
 /// A JSON body, in a request or an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Json<T>(pub(super) T);

@@ -12,6 +12,7 @@ mod extract;
 mod farewell;
 mod members;
 mod messages;
+mod notifications;
 mod openapi;
 mod problem;
 mod query;

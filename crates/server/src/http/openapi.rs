@@ -35,6 +35,7 @@ const TAGS: &[(&str, &str)] = &[
     ("members", "Who is in a room, and in which role."),
     ("invites", "Invites to rooms: whoever has the code may come in."),
     ("messages", "What is said in a room, in the order of its sequence numbers."),
+    ("notifications", "How whoever is away is told: push by Gotify or ntfy."),
     ("administration", "For administrators of the server."),
     ("server", "The server itself."),
 ];

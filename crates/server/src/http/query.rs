@@ -2,7 +2,7 @@
 
 mod admin;
 
-pub(super) use admin::{AuditQuery, PageQuery, UsersQuery};
+pub(super) use admin::{AuditQuery, OutboxQuery, PageQuery, UsersQuery};
 
 use axum::{
     extract::FromRequestParts,

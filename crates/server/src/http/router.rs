@@ -6,8 +6,8 @@ use axum::{Extension, Router, middleware::from_fn, response::Redirect, routing::
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    admin, auth, bans, docs, export, farewell, members, messages, openapi, problem, room_invites, rooms, search,
-    server, sessions, shell, tokens, totp,
+    admin, auth, bans, docs, export, farewell, members, messages, notifications, openapi, problem, room_invites, rooms,
+    search, server, sessions, shell, tokens, totp,
 };
 use crate::app::App;
 
@@ -53,6 +53,13 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(admin::list_audit))
         .routes(routes!(admin::create_registration_invite, admin::list_registration_invites))
         .routes(routes!(admin::delete_registration_invite))
+        .routes(routes!(notifications::get_notifications, notifications::set_notifications))
+        .routes(routes!(notifications::get_gotify, notifications::set_gotify, notifications::remove_gotify))
+        .routes(routes!(notifications::test_gotify))
+        .routes(routes!(notifications::get_room_notifications, notifications::set_room_notifications))
+        .routes(routes!(notifications::list_outbox))
+        .routes(routes!(notifications::delete_outbox))
+        .routes(routes!(notifications::requeue_outbox))
         .routes(routes!(server::get_info))
         .routes(routes!(server::ice_servers))
         .routes(routes!(server::jwks))

@@ -50,6 +50,8 @@ struct Send {
     reply_to: Option<MessageId>,
     now: i64,
     origin: Option<Origin>,
+    /// Whether whoever is away is to be told.
+    push: bool,
 }
 
 impl Send {
@@ -79,6 +81,7 @@ impl Send {
             reply_to: request.reply_to_id,
             now: app.clock.now_ms(),
             origin,
+            push: app.push.is_on(),
         })
     }
 
@@ -115,6 +118,10 @@ impl Send {
             }
         };
         store::messages::mention(tx, &self.room_text, seq, &mentions, self.user)?;
+        if self.push {
+            let id = self.id.to_string();
+            super::outbox::message(tx, &id, &self.room_text, seq, &self.user_text, self.now)?;
+        }
         let message = self.message(seq, mentions);
         tx.publish(Happening::Change {
             room: self.room,

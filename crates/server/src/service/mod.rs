@@ -20,6 +20,8 @@ pub mod invites;
 pub mod limits;
 pub mod members;
 pub mod metrics;
+pub mod notifications;
+pub mod outbox;
 pub mod presence;
 pub mod retention;
 pub mod room_invites;

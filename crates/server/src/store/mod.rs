@@ -15,6 +15,7 @@ pub mod migrate;
 mod postgres;
 pub mod probe;
 pub mod purge;
+pub mod push;
 pub mod room_invites;
 pub mod rooms;
 pub mod search;
@@ -57,6 +58,7 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
         probe::ALL,
         room_invites::ALL,
         purge::ALL,
+        push::ALL,
         rooms::ALL,
         sessions::ALL,
         tokens::ALL,

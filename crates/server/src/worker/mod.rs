@@ -2,6 +2,7 @@
 
 mod index;
 mod purge;
+mod push;
 mod revocations;
 mod seals;
 mod sweep;
@@ -19,4 +20,9 @@ pub fn start(app: &Arc<App>) {
     app.tasks.spawn("sweep", async move { sweep::run(&sweeping).await });
     app.tasks.spawn("index", async move { index::run(&indexing).await });
     app.tasks.spawn("purge", async move { purge::run(&purging).await });
+    if app.push.is_on() {
+        let (looking, sending) = (app.clone(), app.clone());
+        app.tasks.spawn("push-outbox", async move { push::expand(&looking).await });
+        app.tasks.spawn("push", async move { push::send(&sending).await });
+    }
 }

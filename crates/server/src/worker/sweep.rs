@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     app::App,
-    service::{audit, ended},
+    service::{audit, ended, outbox},
 };
 
 /// After a start others have more to do.
@@ -19,7 +19,11 @@ pub(super) async fn run(app: &App) {
             () = app.tasks.soft_stop() => break,
         }
         wait = EVERY;
-        for (what, swept) in [("logins", ended::sweep(app).await), ("audit entries", audit::sweep(app).await)] {
+        for (what, swept) in [
+            ("logins", ended::sweep(app).await),
+            ("audit entries", audit::sweep(app).await),
+            ("dead letters", outbox::sweep(app).await),
+        ] {
             match swept {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(what, count, "forgot what is old"),

@@ -18,6 +18,7 @@ mod kit;
 mod leaving;
 mod operations;
 mod process;
+mod push;
 mod realtime;
 mod rest;
 mod rooms;

@@ -1,6 +1,6 @@
 //! Parameters of `/api/admin`.
 
-use mesh_protocol::{Timestamp, model::UserRole};
+use mesh_protocol::{Timestamp, model::UserRole, push::OutboxState};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{FromQuery, Given};
@@ -123,6 +123,36 @@ impl FromQuery for AuditQuery {
         let (action, actor) = (word(given, "action"), word(given, "actor"));
         let (since, until) = (time(given, "since"), time(given, "until"));
         Self { action, actor, since, until, export, limit: given.limit(), cursor: given.text("cursor") }
+    }
+}
+
+/// Of `GET /api/admin/outbox`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct OutboxQuery {
+    /// Only those that wait, or only those that were given up.
+    #[param(value_type = OutboxState, required = false)]
+    pub(in crate::http) state: Option<OutboxState>,
+    /// How many at most.
+    #[param(value_type = i32, required = false, minimum = 1, maximum = 200, default = 50)]
+    pub(in crate::http) limit: usize,
+    /// Where to go on: opaque, from the `Link` header of the page before.
+    #[param(value_type = String, required = false, pattern = "^[0-9]{1,18}\\.[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
+    pub(in crate::http) cursor: Option<String>,
+}
+
+impl FromQuery for OutboxQuery {
+    fn read(given: &mut Given<'_>) -> Self {
+        let state = match given.text("state").as_deref() {
+            None => None,
+            Some("waiting") => Some(OutboxState::Waiting),
+            Some("dead") => Some(OutboxState::Dead),
+            Some(_) => {
+                given.wrong.add("state", "invalid", "must be \"waiting\" or \"dead\"");
+                None
+            }
+        };
+        Self { state, limit: given.limit(), cursor: given.text("cursor") }
     }
 }
 

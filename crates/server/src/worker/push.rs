@@ -1,0 +1,83 @@
+//! Push: two tasks, one that finds out whom to tell, and one that tells them. Neither is ever waited for by chat.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+
+use crate::{app::App, service::outbox};
+
+/// The safety net below the wake-ups.
+const POLL: Duration = Duration::from_secs(1);
+/// What is said in such a time is looked at together.
+const GATHER: Duration = Duration::from_millis(20);
+/// After a failure of the store.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Notifications under way at once.
+const AT_ONCE: usize = 16;
+/// How long a stop waits for those that are under way: cut off, they might be sent twice.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// Makes what is due of what happened.
+pub(super) async fn expand(app: &App) {
+    loop {
+        let mut wait = GATHER;
+        match outbox::expand(app).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tokio::select! {
+                    () = app.push.outbox.notified() => {}
+                    () = tokio::time::sleep(POLL) => {}
+                    () = app.tasks.soft_stop() => return,
+                }
+            }
+            Err(e) => {
+                tracing::warn!(
+                    error = &e as &dyn std::error::Error,
+                    "the outbox could not be looked at; it is tried again"
+                );
+                wait = PAUSE;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = app.tasks.soft_stop() => return,
+        }
+    }
+}
+
+/// Sends what is due.
+pub(super) async fn send(app: &App) {
+    if let Err(e) = outbox::begin(app).await {
+        tracing::warn!(error = &e as &dyn std::error::Error, "what was claimed before could not be freed");
+    }
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        let free = AT_ONCE.saturating_sub(under_way.len());
+        let mut wait = POLL;
+        if free > 0 {
+            match outbox::take(app, i64::try_from(free).unwrap_or(1)).await {
+                Ok(claimed) => claimed.into_iter().for_each(|one| under_way.push(outbox::send(app, one))),
+                Err(e) => {
+                    tracing::warn!(
+                        error = &e as &dyn std::error::Error,
+                        "what is due could not be taken; it is tried again"
+                    );
+                    wait = PAUSE;
+                }
+            }
+            if wait == POLL
+                && let Ok(Some(at)) = outbox::next_at(app).await
+            {
+                let left = u64::try_from(at.saturating_sub(app.clock.now_ms())).unwrap_or(0);
+                wait = wait.min(Duration::from_millis(left)).max(GATHER);
+            }
+        }
+        tokio::select! {
+            Some(()) = under_way.next(), if !under_way.is_empty() => {}
+            () = app.push.due.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+            () = app.tasks.soft_stop() => break,
+        }
+    }
+    let _ = tokio::time::timeout(PARTING, async { while under_way.next().await.is_some() {} }).await;
+}
