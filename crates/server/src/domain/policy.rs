@@ -83,7 +83,8 @@ mod tests {
                 RoomAction::DeleteAny => (vec![action], Some(RoomAction::Edit)),
                 RoomAction::Edit => (vec![action], Some(RoomAction::SetRetention)),
                 RoomAction::SetRetention => (vec![action], Some(RoomAction::Delete)),
-                RoomAction::Delete => (vec![action], Some(RoomAction::AddMember(Guest))),
+                RoomAction::Delete => (vec![action], Some(RoomAction::Export)),
+                RoomAction::Export => (vec![action], Some(RoomAction::AddMember(Guest))),
                 RoomAction::AddMember(_) => (
                     ROLES.map(RoomAction::AddMember).to_vec(),
                     Some(RoomAction::ChangeRole { target: Guest, granted: Guest }),
@@ -121,7 +122,7 @@ mod tests {
         match action {
             RoomAction::Read | RoomAction::Send => ALL,
             RoomAction::DeleteAny | RoomAction::Edit | RoomAction::Invite | RoomAction::Ban(None) => MANAGERS,
-            RoomAction::SetRetention | RoomAction::Delete | RoomAction::HandOver => THE_OWNER,
+            RoomAction::SetRetention | RoomAction::Delete | RoomAction::Export | RoomAction::HandOver => THE_OWNER,
             RoomAction::AddMember(Guest | Member | Admin) => MANAGERS,
             RoomAction::AddMember(Owner) | RoomAction::ChangeRole { granted: Owner, .. } => NOBODY,
             RoomAction::ChangeRole { target, .. } | RoomAction::Kick(target) | RoomAction::Ban(Some(target)) => {
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn the_matrix() {
         let actions = every_action();
-        assert_eq!(actions.len(), 47);
+        assert_eq!(actions.len(), 48);
         for action in actions {
             assert_eq!(ROLES.map(|role| allows(role, action)), expected(action), "{action:?}");
         }
