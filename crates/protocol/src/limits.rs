@@ -27,3 +27,9 @@ pub const DEFAULT_PAGE: usize = 50;
 pub const MAX_PAGE: usize = 200;
 /// Bytes of a REST body: a message of 4,000 four-byte characters, escaped, fits several times.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
+/// The longest time that a room can keep its messages for, days: a hundred years. Longer is without an end.
+pub const MAX_RETENTION_DAYS: u32 = 36_500;
+/// Invites of one room; whoever wants another ends one.
+pub const MAX_ROOM_INVITES: usize = 100;
+/// Characters of a ban's reason.
+pub const MAX_REASON_CHARS: usize = 500;

@@ -11,22 +11,55 @@ pub enum RoomAction {
     Send,
     /// Delete what others said.
     DeleteAny,
+    /// Change its name, its description and who may find it.
+    Edit,
+    /// Say how long messages are kept.
+    SetRetention,
+    /// Delete the room.
+    Delete,
     /// Make somebody a member, with this role.
     AddMember(MemberRole),
+    /// Give a member who has the role `target` another one.
+    ChangeRole {
+        /// The role until now.
+        target: MemberRole,
+        /// The role from now on.
+        granted: MemberRole,
+    },
+    /// Give up the own role for this one.
+    StepDown(MemberRole),
+    /// Make another member the owner.
+    HandOver,
+    /// Put out a member who has this role.
+    Kick(MemberRole),
+    /// Keep somebody out for good, or let them in again: a member with this role, or somebody who is none.
+    Ban(Option<MemberRole>),
+    /// Make, see and end invites.
+    Invite,
     /// Hold a capability token.
     Hold(Capability),
 }
 
 /// Whether a member with `role` may do `action`.
 pub fn allows(role: MemberRole, action: RoomAction) -> bool {
+    use MemberRole::{Admin, Member, Owner};
     match action {
         RoomAction::Read | RoomAction::Send => true,
-        RoomAction::DeleteAny => role >= MemberRole::Admin,
+        RoomAction::DeleteAny | RoomAction::Edit | RoomAction::Invite => role >= Admin,
+        RoomAction::SetRetention | RoomAction::Delete | RoomAction::HandOver => role == Owner,
         // A guest may be spoken with and look on, but hands nothing over and touches nothing.
         RoomAction::Hold(Capability::Call | Capability::Screen | Capability::TerminalView) => true,
-        RoomAction::Hold(_) => role >= MemberRole::Member,
+        RoomAction::Hold(_) => role >= Member,
         // Nobody grants above their own role, and a room has one owner.
-        RoomAction::AddMember(granted) => role >= MemberRole::Admin && granted <= role && granted != MemberRole::Owner,
+        RoomAction::AddMember(granted) => role >= Admin && granted <= role && granted != Owner,
+        // Whoever manages others stands above them.
+        RoomAction::ChangeRole { target, granted } => {
+            role >= Admin && target < role && granted <= role && granted != Owner
+        }
+        // An owner hands over instead.
+        RoomAction::StepDown(granted) => role != Owner && granted <= role,
+        RoomAction::Kick(target) => role >= Admin && target < role,
+        RoomAction::Ban(target) => role >= Admin && target.is_none_or(|target| target < role),
     }
 }
 
@@ -35,29 +68,84 @@ mod tests {
     use super::*;
     use MemberRole::{Admin, Guest, Member, Owner};
 
-    #[test]
-    fn the_matrix() {
-        for role in [Guest, Member, Admin, Owner] {
-            assert!(allows(role, RoomAction::Read) && allows(role, RoomAction::Send));
+    const ROLES: [MemberRole; 4] = [Guest, Member, Admin, Owner];
+
+    /// Every action, with every role that it may bear. A new one does not compile before it stands here.
+    fn every_action() -> Vec<RoomAction> {
+        let mut next = Some(RoomAction::Read);
+        let mut all = Vec::new();
+        while let Some(action) = next {
+            let (these, then) = match action {
+                RoomAction::Read => (vec![action], Some(RoomAction::Send)),
+                RoomAction::Send => (vec![action], Some(RoomAction::DeleteAny)),
+                RoomAction::DeleteAny => (vec![action], Some(RoomAction::Edit)),
+                RoomAction::Edit => (vec![action], Some(RoomAction::SetRetention)),
+                RoomAction::SetRetention => (vec![action], Some(RoomAction::Delete)),
+                RoomAction::Delete => (vec![action], Some(RoomAction::AddMember(Guest))),
+                RoomAction::AddMember(_) => (
+                    ROLES.map(RoomAction::AddMember).to_vec(),
+                    Some(RoomAction::ChangeRole { target: Guest, granted: Guest }),
+                ),
+                RoomAction::ChangeRole { .. } => (
+                    ROLES
+                        .iter()
+                        .flat_map(|&target| ROLES.map(|granted| RoomAction::ChangeRole { target, granted }))
+                        .collect(),
+                    Some(RoomAction::StepDown(Guest)),
+                ),
+                RoomAction::StepDown(_) => (ROLES.map(RoomAction::StepDown).to_vec(), Some(RoomAction::HandOver)),
+                RoomAction::HandOver => (vec![action], Some(RoomAction::Kick(Guest))),
+                RoomAction::Kick(_) => (ROLES.map(RoomAction::Kick).to_vec(), Some(RoomAction::Ban(None))),
+                RoomAction::Ban(_) => (
+                    std::iter::once(None).chain(ROLES.map(Some)).map(RoomAction::Ban).collect(),
+                    Some(RoomAction::Invite),
+                ),
+                RoomAction::Invite => (vec![action], Some(RoomAction::Hold(Capability::Call))),
+                RoomAction::Hold(_) => (Capability::ALL.iter().copied().map(RoomAction::Hold).collect(), None),
+            };
+            all.extend(these);
+            next = then;
         }
-        let may_add = |role, granted| allows(role, RoomAction::AddMember(granted));
-        for (role, expected) in [
-            (Guest, [false, false, false, false]),
-            (Member, [false, false, false, false]),
-            (Admin, [true, true, true, false]),
-            (Owner, [true, true, true, false]),
-        ] {
-            assert_eq!([Guest, Member, Admin, Owner].map(|granted| may_add(role, granted)), expected, "{role:?}");
+        all
+    }
+
+    /// The matrix, written out: which of guest, member, admin and owner may.
+    fn expected(action: RoomAction) -> [bool; 4] {
+        const ALL: [bool; 4] = [true; 4];
+        const NOT_GUESTS: [bool; 4] = [false, true, true, true];
+        const MANAGERS: [bool; 4] = [false, false, true, true];
+        const THE_OWNER: [bool; 4] = [false, false, false, true];
+        const NOBODY: [bool; 4] = [false; 4];
+        match action {
+            RoomAction::Read | RoomAction::Send => ALL,
+            RoomAction::DeleteAny | RoomAction::Edit | RoomAction::Invite | RoomAction::Ban(None) => MANAGERS,
+            RoomAction::SetRetention | RoomAction::Delete | RoomAction::HandOver => THE_OWNER,
+            RoomAction::AddMember(Guest | Member | Admin) => MANAGERS,
+            RoomAction::AddMember(Owner) | RoomAction::ChangeRole { granted: Owner, .. } => NOBODY,
+            RoomAction::ChangeRole { target, .. } | RoomAction::Kick(target) | RoomAction::Ban(Some(target)) => {
+                match target {
+                    Guest | Member => MANAGERS,
+                    Admin => THE_OWNER,
+                    Owner => NOBODY,
+                }
+            }
+            RoomAction::StepDown(Guest) => [true, true, true, false],
+            RoomAction::StepDown(Member) => [false, true, true, false],
+            RoomAction::StepDown(Admin) => [false, false, true, false],
+            RoomAction::StepDown(Owner) => NOBODY,
+            RoomAction::Hold(Capability::Call | Capability::Screen | Capability::TerminalView) => ALL,
+            RoomAction::Hold(Capability::ShareFile | Capability::ShareFolder | Capability::TerminalControl) => {
+                NOT_GUESTS
+            }
         }
     }
 
     #[test]
-    fn guests_hold_what_touches_nothing() {
-        let held =
-            |role| Capability::ALL.iter().copied().filter(|c| allows(role, RoomAction::Hold(*c))).collect::<Vec<_>>();
-        assert_eq!(held(Guest), [Capability::Call, Capability::Screen, Capability::TerminalView]);
-        for role in [Member, Admin, Owner] {
-            assert_eq!(held(role), Capability::ALL, "{role:?}");
+    fn the_matrix() {
+        let actions = every_action();
+        assert_eq!(actions.len(), 47);
+        for action in actions {
+            assert_eq!(ROLES.map(|role| allows(role, action)), expected(action), "{action:?}");
         }
     }
 }

@@ -33,6 +33,7 @@ use crate::{
     service::{
         accounts::ClientInfo,
         auth::{Caller, authenticate},
+        members::Whom,
     },
 };
 
@@ -160,6 +161,105 @@ impl IntoParams for MessagePath {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![uuid_param("id", "The room's id."), uuid_param("message_id", "The message's id.")]
     }
+}
+
+/// A room and one of its members in the path: an account's id, or `me`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemberPath(pub(super) RoomId, pub(super) Whom);
+
+impl<S: Send + Sync> FromRequestParts<S> for MemberPath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let RoomPath(room) = RoomPath::from_request_parts(parts, state).await?;
+        let whom = match id_in_path(parts, state, "user_id").await.as_deref() {
+            Some("me") => Whom::Me,
+            other => Whom::User(other.map_or(UserId::NOTHING, UserId::parse)),
+        };
+        Ok(Self(room, whom))
+    }
+}
+
+impl IntoParams for MemberPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let whom = text_param("user_id", "The account's id, or `me` for the caller.", MEMBER_PATTERN);
+        vec![uuid_param("id", "The room's id."), whom]
+    }
+}
+
+const MEMBER_PATTERN: &str = "^(me|[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})$";
+
+/// A room and an account in the path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BanPath(pub(super) RoomId, pub(super) UserId);
+
+impl<S: Send + Sync> FromRequestParts<S> for BanPath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let RoomPath(room) = RoomPath::from_request_parts(parts, state).await?;
+        let user = id_in_path(parts, state, "user_id").await;
+        Ok(Self(room, user.map_or(UserId::NOTHING, |text| UserId::parse(&text))))
+    }
+}
+
+impl IntoParams for BanPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![uuid_param("id", "The room's id."), uuid_param("user_id", "The account's id.")]
+    }
+}
+
+/// An invite's code in the path.
+#[derive(Clone, Debug)]
+pub(super) struct CodePath(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for CodePath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        // What is no UTF-8 is empty, which is no code.
+        Ok(Self(id_in_path(parts, state, "code").await.unwrap_or_default()))
+    }
+}
+
+impl IntoParams for CodePath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![text_param("code", "The invite's code.", "^[A-Za-z0-9_-]{22}$")]
+    }
+}
+
+/// A room and one of its invites in the path.
+#[derive(Clone, Debug)]
+pub(super) struct RoomInvitePath(pub(super) RoomId, pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for RoomInvitePath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let RoomPath(room) = RoomPath::from_request_parts(parts, state).await?;
+        let CodePath(code) = CodePath::from_request_parts(parts, state).await?;
+        Ok(Self(room, code))
+    }
+}
+
+impl IntoParams for RoomInvitePath {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut params = vec![uuid_param("id", "The room's id.")];
+        params.extend(CodePath::into_params(place));
+        params
+    }
+}
+
+/// The OpenAPI entry of a text in a path.
+fn text_param(name: &str, description: &str, pattern: &str) -> Parameter {
+    let schema = Object::builder().schema_type(Type::String).pattern(Some(pattern));
+    Parameter::builder()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
 }
 
 /// The reaction at the end of the path.

@@ -6,16 +6,19 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
-use mesh_protocol::{model::Member, rest::AddMemberRequest};
+use mesh_protocol::{
+    model::Member,
+    rest::{AddMemberRequest, UpdateMemberRequest},
+};
 
 use super::{
-    extract::{Json, RoomPath},
+    extract::{Json, MemberPath, RoomPath},
     query::{MembersQuery, Query},
 };
 use crate::{
     app::App,
     error::Result,
-    service::{auth::Caller, rooms},
+    service::{auth::Caller, members},
 };
 
 /// List the members of a room
@@ -39,7 +42,7 @@ pub(super) async fn list_members(
     query: Query<MembersQuery>,
 ) -> Result<(HeaderMap, Json<Vec<Member>>)> {
     let MembersQuery { online, limit, cursor } = &query.params;
-    let page = rooms::members(&app, &caller, id, *online, *limit, cursor.as_deref()).await?;
+    let page = members::list(&app, &caller, id, *online, *limit, cursor.as_deref()).await?;
     let (headers, members) = query.page(page);
     Ok((headers, Json(members)))
 }
@@ -55,7 +58,7 @@ pub(super) async fn list_members(
         (status = 201, description = "The new member.", body = Member),
         (status = 403, description = "`forbidden`: the caller's role does not allow it."),
         (status = 404, description = "`not_found`: there is no such room, or it is not visible to you; or `unknown_user`: there is no such account."),
-        (status = 409, description = "`already_member`: the account is in the room already."),
+        (status = 409, description = "`already_member`: the account is in the room already; or `banned`: it is banned from the room."),
     ),
 )]
 pub(super) async fn add_member(
@@ -64,5 +67,52 @@ pub(super) async fn add_member(
     RoomPath(id): RoomPath,
     Json(request): Json<AddMemberRequest>,
 ) -> Result<(StatusCode, Json<Member>)> {
-    Ok((StatusCode::CREATED, Json(rooms::add_member(&app, &caller, id, request).await?)))
+    Ok((StatusCode::CREATED, Json(members::add(&app, &caller, id, request).await?)))
+}
+
+/// Give a member another role
+///
+/// For the room's owner and admins, of members below them; nobody grants above their own role. `owner` is granted by
+/// the owner alone: it hands the room over, and makes the owner until now an admin. Anybody else may step down.
+#[utoipa::path(
+    patch, path = "/api/rooms/{id}/members/{user_id}", tag = "members",
+    params(MemberPath),
+    request_body = UpdateMemberRequest,
+    responses(
+        (status = 200, description = "The member as it is now.", body = Member),
+        (status = 403, description = "`forbidden`: the caller's role does not allow it."),
+        (status = 404, description = "`not_found`: there is no such room, or it is not visible to you; or `unknown_member`: the account is no member of it."),
+        (status = 409, description = "`last_owner`: the owner hands the room over, and does not step down."),
+    ),
+)]
+pub(super) async fn update_member(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    MemberPath(id, whom): MemberPath,
+    Json(request): Json<UpdateMemberRequest>,
+) -> Result<Json<Member>> {
+    members::update(&app, &caller, id, whom, request).await.map(Json)
+}
+
+/// Put a member out of a room, or leave it
+///
+/// For the room's owner and admins, of members below them; for everybody of themselves, but the owner, who hands the
+/// room over first. When the answer comes, their connections have stopped receiving.
+#[utoipa::path(
+    delete, path = "/api/rooms/{id}/members/{user_id}", tag = "members",
+    params(MemberPath),
+    responses(
+        (status = 204, description = "The account is no member any more."),
+        (status = 403, description = "`forbidden`: the caller's role does not allow it."),
+        (status = 404, description = "`not_found`: there is no such room, or it is not visible to you; or `unknown_member`: the account is no member of it."),
+        (status = 409, description = "`last_owner`: the owner cannot go: hand the room over first, or delete it; or `direct_room`: nobody leaves a direct room."),
+    ),
+)]
+pub(super) async fn remove_member(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    MemberPath(id, whom): MemberPath,
+) -> Result<StatusCode> {
+    members::remove(&app, &caller, id, whom).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -5,6 +5,7 @@
 
 mod admin;
 mod auth;
+mod bans;
 mod docs;
 mod extract;
 mod members;
@@ -12,6 +13,7 @@ mod messages;
 mod openapi;
 mod problem;
 mod query;
+mod room_invites;
 mod rooms;
 mod router;
 mod search;

@@ -33,6 +33,7 @@ const TAGS: &[(&str, &str)] = &[
     ("accounts", "Accounts and logins."),
     ("rooms", "Rooms. A private room does not exist for those who are not in it."),
     ("members", "Who is in a room, and in which role."),
+    ("invites", "Invites to rooms: whoever has the code may come in."),
     ("messages", "What is said in a room, in the order of its sequence numbers."),
     ("administration", "For administrators of the server."),
     ("server", "The server itself."),

@@ -171,6 +171,24 @@ impl FromQuery for MembersQuery {
     }
 }
 
+/// Of `GET /api/rooms/{id}/invites`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct InvitesQuery {
+    /// How many at most.
+    #[param(value_type = i32, required = false, minimum = 1, maximum = 200, default = 50)]
+    pub(super) limit: usize,
+    /// Where to go on: opaque, from the `Link` header of the page before.
+    #[param(value_type = String, required = false, pattern = "^[0-9]{1,18}\\.[A-Za-z0-9_-]{21}[AQgw]$")]
+    pub(super) cursor: Option<String>,
+}
+
+impl FromQuery for InvitesQuery {
+    fn read(given: &mut Given<'_>) -> Self {
+        Self { limit: given.limit(), cursor: given.text("cursor") }
+    }
+}
+
 /// Of `GET /api/rooms/{id}/messages`.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]

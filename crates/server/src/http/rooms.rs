@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
 };
-use mesh_protocol::{model::Room, rest::CreateRoomRequest};
+use mesh_protocol::{
+    model::Room,
+    rest::{CreateRoomRequest, DirectRequest, UpdateRoomRequest},
+};
 
 use super::{
     extract::{Json, RoomPath},
@@ -14,8 +17,8 @@ use super::{
 };
 use crate::{
     app::App,
-    error::Result,
-    service::{auth::Caller, rooms},
+    error::{Error, Result},
+    service::{accounts::ClientInfo, auth::Caller, direct, members, rooms},
 };
 
 /// Make a room
@@ -71,4 +74,96 @@ pub(super) async fn get_room(
     RoomPath(id): RoomPath,
 ) -> Result<Json<Room>> {
     rooms::get(&app, &caller, id).await.map(Json)
+}
+
+/// Change a room
+///
+/// What is absent stays. Name, description and visibility are for the owner and admins, `retention_days` for the owner.
+#[utoipa::path(
+    patch, path = "/api/rooms/{id}", tag = "rooms",
+    params(RoomPath),
+    request_body = UpdateRoomRequest,
+    responses(
+        (status = 200, description = "The room as it is now.", body = Room),
+        (status = 403, description = "`forbidden`: the caller's role does not allow it."),
+    ),
+)]
+pub(super) async fn update_room(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    RoomPath(id): RoomPath,
+    Json(request): Json<UpdateRoomRequest>,
+) -> Result<Json<Room>> {
+    rooms::update(&app, &caller, id, request).await.map(Json)
+}
+
+/// Delete a room
+///
+/// With all that was said in it, for everybody. For the owner.
+#[utoipa::path(
+    delete, path = "/api/rooms/{id}", tag = "rooms",
+    params(RoomPath),
+    responses(
+        (status = 204, description = "The room is gone."),
+        (status = 403, description = "`forbidden`: the caller's role does not allow it."),
+    ),
+)]
+pub(super) async fn delete_room(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    client: ClientInfo,
+    RoomPath(id): RoomPath,
+) -> Result<StatusCode> {
+    rooms::delete(&app, &caller, &client, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Open the direct room with somebody
+///
+/// The one room of these two people, whoever asks first. Names the other by either `username` or `user_id`. Its `name`
+/// is the other one's display name. Nobody is added to it, put out of it, or leaves it.
+#[utoipa::path(
+    post, path = "/api/rooms/direct", tag = "rooms",
+    request_body = DirectRequest,
+    responses(
+        (status = 200, description = "The room that there is.", body = Room),
+        (
+            status = 201, description = "The new room.", body = Room,
+            headers(("Location" = String, description = "The room's path: `/api/rooms/{id}`.")),
+        ),
+        (status = 404, description = "`unknown_user`: there is no such account."),
+    ),
+)]
+pub(super) async fn open_direct_room(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Json(request): Json<DirectRequest>,
+) -> Result<(StatusCode, HeaderMap, Json<Room>)> {
+    let (room, new) = direct::open(&app, &caller, request).await?;
+    let mut headers = HeaderMap::new();
+    if !new {
+        return Ok((StatusCode::OK, headers, Json(room)));
+    }
+    let path = HeaderValue::try_from(format!("/api/rooms/{}", room.id)).map_err(Error::internal)?;
+    headers.insert(header::LOCATION, path);
+    Ok((StatusCode::CREATED, headers, Json(room)))
+}
+
+/// Join a public room
+///
+/// The caller becomes a member. Whoever is one already stays.
+#[utoipa::path(
+    post, path = "/api/rooms/{id}/join", tag = "rooms",
+    params(RoomPath),
+    responses(
+        (status = 200, description = "The room.", body = Room),
+        (status = 403, description = "`banned`: you are banned from this room"),
+    ),
+)]
+pub(super) async fn join_room(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    RoomPath(id): RoomPath,
+) -> Result<Json<Room>> {
+    members::join(&app, &caller, id).await.map(Json)
 }

@@ -6,7 +6,8 @@ use axum::{Extension, Router, middleware::from_fn, response::Redirect, routing::
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    admin, auth, docs, members, messages, openapi, problem, rooms, search, server, sessions, shell, tokens, totp,
+    admin, auth, bans, docs, members, messages, openapi, problem, room_invites, rooms, search, server, sessions, shell,
+    tokens, totp,
 };
 use crate::app::App;
 
@@ -29,8 +30,16 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(tokens::create_token, tokens::list_tokens))
         .routes(routes!(tokens::delete_token))
         .routes(routes!(rooms::create_room, rooms::list_rooms))
-        .routes(routes!(rooms::get_room))
+        .routes(routes!(rooms::open_direct_room))
+        .routes(routes!(rooms::get_room, rooms::update_room, rooms::delete_room))
+        .routes(routes!(rooms::join_room))
         .routes(routes!(members::list_members, members::add_member))
+        .routes(routes!(members::update_member, members::remove_member))
+        .routes(routes!(bans::list_bans))
+        .routes(routes!(bans::put_ban, bans::delete_ban))
+        .routes(routes!(room_invites::create_invite, room_invites::list_invites))
+        .routes(routes!(room_invites::delete_invite))
+        .routes(routes!(room_invites::accept_invite))
         .routes(routes!(messages::list_messages, messages::post_message))
         .routes(routes!(search::search_messages))
         .routes(routes!(messages::edit_message, messages::delete_message))

@@ -223,7 +223,12 @@ impl Hub {
                     let frame = self.encoder.event_from(&payload, peer, peer, origin.event_id.as_deref());
                     self.direct(&origin, frame);
                 }
-                Happening::Room { room, event, origin } => self.tell_room(room, &event, origin.as_ref()),
+                Happening::Room { room, mut event, origin } => {
+                    if let RoomEvent::MemberAdded(member) | RoomEvent::MemberUpdated(member) = &mut event {
+                        self.app.presence.fill(std::slice::from_mut(&mut **member));
+                    }
+                    self.tell_room(room, &event, origin.as_ref());
+                }
                 Happening::Ended { user, sessions, why } => self.end(user, &sessions, why),
                 Happening::User { user, event } => {
                     let conns = locked(&self.people).by_user.get(&user).cloned().unwrap_or_default();

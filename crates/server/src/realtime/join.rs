@@ -64,7 +64,7 @@ pub(super) async fn join(
         }
     }
     let catch = CatchUp::new(plan.position(known));
-    let listening = listen(hub, conn, &joining, room, catch, known).await;
+    let listening = listen(hub, conn, caller, &joining, room, catch, known).await;
     if ask.since_seq.is_some() {
         app.metrics.resumes.count_word(match &listening {
             Err(_) => "failed",
@@ -72,7 +72,12 @@ pub(super) async fn join(
             Ok(()) => "complete",
         });
     }
-    if let Err(e) = listening {
+    if let Err(e) = &listening
+        && matches!(e.kind, Kind::NotFound | Kind::Forbidden)
+    {
+        // Put out while it was joining: `room.removed` says so.
+        hub.leave(room, conn);
+    } else if let Err(e) = listening {
         // It was told that it has joined: nothing else can be told of it, and the client begins anew.
         tracing::error!(error = &e as &dyn std::error::Error, %room, "a join failed after its answer");
         conn.close(Close::new(CloseCode::GoingAway, "internal"));
@@ -84,6 +89,7 @@ pub(super) async fn join(
 async fn listen(
     hub: &Arc<Hub>,
     conn: &Arc<Conn>,
+    caller: &Caller,
     joining: &Joining,
     room: RoomId,
     mut catch: CatchUp,
@@ -91,7 +97,7 @@ async fn listen(
 ) -> Result<()> {
     // What was there when the answer was made is replayed before anything else.
     while catch.position() < known {
-        replay(hub, conn, room, &mut catch).await?;
+        replay(hub, conn, caller, room, &mut catch).await?;
     }
     loop {
         // The ring may hold as much again as may wait.
@@ -100,15 +106,18 @@ async fn listen(
             Ok(()) => return Ok(()),
             Err(after) => catch.advance(after),
         }
-        replay(hub, conn, room, &mut catch).await?;
+        replay(hub, conn, caller, room, &mut catch).await?;
     }
 }
 
 /// Sends one page of what comes after `catch`.
-async fn replay(hub: &Arc<Hub>, conn: &Arc<Conn>, room: RoomId, catch: &mut CatchUp) -> Result<()> {
+///
+/// # Errors
+/// 404 or 403 where the caller was put out meanwhile.
+async fn replay(hub: &Arc<Hub>, conn: &Arc<Conn>, caller: &Caller, room: RoomId, catch: &mut CatchUp) -> Result<()> {
     conn.drained(LOW_WATER).await;
     let after = catch.position();
-    let changes = chat::changes_after(hub.app(), room, after, PAGE).await?;
+    let changes = chat::changes_for(hub.app(), caller, room, after, PAGE).await?;
     let changes = changes.ok_or_else(|| Error::internal(format!("room {room} was purged while it was replayed")))?;
     let to = room.to_string();
     let mut frames = Vec::new();

@@ -57,6 +57,12 @@ pub mod action {
     pub const INVITE_CREATED: &str = "invite.created";
     /// A registration invite was revoked.
     pub const INVITE_REVOKED: &str = "invite.revoked";
+    /// A room was deleted.
+    pub const ROOM_DELETED: &str = "room.deleted";
+    /// Somebody was put out of a room for good.
+    pub const ROOM_BANNED: &str = "room.banned";
+    /// Somebody may come back to a room.
+    pub const ROOM_UNBANNED: &str = "room.unbanned";
 }
 
 /// Failed logins written down in a second; a storm of them is counted, not listed.

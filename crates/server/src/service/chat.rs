@@ -270,17 +270,40 @@ pub async fn may_send(app: &App, caller: &Caller, room: RoomId) -> Result<()> {
     app.db.read(move |tx| authorise(tx, &room.to_string(), &user.to_string(), RoomAction::Send).map(drop)).await
 }
 
-/// The room's changes after a sequence number, in order: what replays and fills holes. Whoever hears them was
-/// authorised when they joined. None where the next change was purged.
+/// The room's changes after a sequence number, in order: what fills holes. Whoever hears them is
+/// a listener, which ends with their membership. None where the next change was purged.
 ///
 /// # Errors
 /// As the store says.
 pub async fn changes_after(app: &App, room: RoomId, after: u64, limit: usize) -> Result<Option<Vec<(u64, Change)>>> {
+    app.db.read(move |tx| read_changes(tx, room, after, limit)).await
+}
+
+/// The same for one reader, who may have been put out meanwhile: 404 then. What was said before that is read, what
+/// comes after is not.
+///
+/// # Errors
+/// 404; as the store says.
+pub async fn changes_for(
+    app: &App,
+    caller: &Caller,
+    room: RoomId,
+    after: u64,
+    limit: usize,
+) -> Result<Option<Vec<(u64, Change)>>> {
+    let user = caller.user_id;
     app.db
         .read(move |tx| {
-            let changes = store::changes::after(tx, room, after, limit)?;
-            let purged = changes.is_empty() && store::rooms::purged_seq(tx, room)? > after;
-            Ok((!purged).then_some(changes))
+            let changes = read_changes(tx, room, after, limit)?;
+            // Asked last: whoever is a member now was one when each of these was committed.
+            authorise(tx, &room.to_string(), &user.to_string(), RoomAction::Read)?;
+            Ok(changes)
         })
         .await
+}
+
+fn read_changes(tx: &mut Tx<'_>, room: RoomId, after: u64, limit: usize) -> Result<Option<Vec<(u64, Change)>>> {
+    let changes = store::changes::after(tx, room, after, limit)?;
+    let purged = changes.is_empty() && store::rooms::purged_seq(tx, room)? > after;
+    Ok((!purged).then_some(changes))
 }

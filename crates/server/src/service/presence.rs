@@ -57,6 +57,21 @@ impl Presence {
         }
     }
 
+    /// `user` no longer shows in this room.
+    pub fn hide_in(&self, user: UserId, room: RoomId) {
+        let mut state = self.state();
+        let State { users, online } = &mut *state;
+        if let Some(connected) = users.get_mut(&user) {
+            connected.rooms.retain(|shown| *shown != room);
+        }
+        if let Some(there) = online.get_mut(&room) {
+            there.remove(&user);
+            if there.is_empty() {
+                online.remove(&room);
+            }
+        }
+    }
+
     /// That peer of `user` is gone.
     pub fn disconnect(&self, user: UserId, conn: u64) {
         let mut state = self.state();

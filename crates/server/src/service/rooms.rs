@@ -1,24 +1,30 @@
-//! Rooms and their members.
+//! Rooms: what they are called, who finds them, and how one is entered live.
 
 use mesh_protocol::{
     RoomId, UserId,
     event::room::Joined,
-    limits::JOINED_MEMBERS,
-    model::{Member, MemberRole, Room, RoomKind, Visibility},
-    rest::{AddMemberRequest, CreateRoomRequest},
-    text::{Description, RoomName, Username},
+    limits::{JOINED_MEMBERS, MAX_RETENTION_DAYS},
+    model::{Member, MemberRole, RemovalReason, Room, RoomKind, Visibility},
+    rest::{CreateRoomRequest, UpdateRoomRequest},
+    text::{Description, RoomName},
 };
+use serde_json::json;
 
-use super::{Page, page};
+use super::{
+    Page,
+    accounts::ClientInfo,
+    audit::{self, action},
+    members, page,
+};
 use crate::{
     app::App,
     domain::{
         happening::{Happening, RoomEvent, UserEvent},
         policy::{self, RoomAction},
     },
-    error::{Error, Fields, Kind, Result},
+    error::{Error, Fields, Result},
     service::auth::Caller,
-    store::{self, Tx, rooms::After},
+    store::{self, Tx, audit::Target, rooms::After},
 };
 
 /// The one place that decides whether a caller may do something in a room. A private room of others does not exist
@@ -95,7 +101,7 @@ pub async fn list(app: &App, caller: &Caller, public: bool, limit: usize, cursor
     Ok(page(rooms, limit, |after| format!("{}.{}", after.activity_at, after.id)))
 }
 
-fn bad_cursor() -> Error {
+pub(super) fn bad_cursor() -> Error {
     Error::invalid_field("cursor", "invalid", "must be the cursor of a Link header of this list")
 }
 
@@ -109,110 +115,111 @@ pub async fn get(app: &App, caller: &Caller, id: RoomId) -> Result<Room> {
     room.filter(|r| r.my_role.is_some() || r.visibility == Visibility::Public).ok_or_else(Error::room_not_found)
 }
 
-/// Who is in a room, by name; with `online`, only those who are connected.
+/// What a caller asks of a room, with the room held until the transaction ends: what is decided about its members and
+/// its settings stays true. A stranger holds nothing.
 ///
 /// # Errors
-/// 404, 403 as [`authorise`] says; 422 for a cursor that this server did not give.
-pub async fn members(
-    app: &App,
-    caller: &Caller,
-    room: RoomId,
-    online: bool,
-    limit: usize,
-    cursor: Option<&str>,
-) -> Result<Page<Member>> {
-    let mut after = match cursor {
-        None => String::new(),
-        Some(name) => Username::parse(name).map_err(|_| bad_cursor())?.key(),
-    };
-    let user = caller.user_id;
-    let mut found: Vec<(Member, String)> = Vec::new();
-    loop {
-        let from = after.clone();
-        let mut members = app
-            .db
-            .read(move |tx| {
-                authorise(tx, &room.to_string(), &user.to_string(), RoomAction::Read)?;
-                store::members::by_name(tx, room, &from, limit + 1)
-            })
-            .await?;
-        let complete = members.len() <= limit;
-        if let Some((_, last)) = members.last() {
-            after.clone_from(last);
-        }
-        if online {
-            members.retain(|(member, _)| app.presence.is_online(member.user_id));
-        }
-        found.extend(members);
-        if complete || found.len() > limit {
-            break;
-        }
-    }
-    let mut members = page(found, limit, Clone::clone);
-    app.presence.fill(&mut members.items);
-    Ok(members)
+/// As [`authorise`].
+pub(super) fn hold(tx: &mut Tx<'_>, room: &str, user: &str, action: RoomAction) -> Result<MemberRole> {
+    authorise(tx, room, user, action)?;
+    store::rooms::hold(tx, room)?;
+    authorise(tx, room, user, action)
 }
 
-/// Makes somebody a member.
+/// Changes a room; what is absent stays.
 ///
 /// # Errors
-/// 404 room; 403 role; 422 for a request that names nobody known; 409 `already_member`.
-pub async fn add_member(app: &App, caller: &Caller, room: RoomId, request: AddMemberRequest) -> Result<Member> {
-    let role = request.role.unwrap_or(MemberRole::Member);
-    if request.username.is_some() == request.user_id.is_some() {
-        return Err(Error::invalid_field("username", "required", "name either username or user_id"));
+/// 404, 403 as [`authorise`] says; 422 with every field that is not allowed.
+pub async fn update(app: &App, caller: &Caller, id: RoomId, request: UpdateRoomRequest) -> Result<Room> {
+    let mut fields = Fields::default();
+    let name = fields.take_opt("name", request.name.as_deref().map(RoomName::parse)).map(RoomName::into_string);
+    let given = request.description.as_ref().map(|text| text.as_deref().unwrap_or_default());
+    let description = fields.take_opt("description", given.map(Description::parse)).map(Description::into_string);
+    if request.retention_days.flatten().is_some_and(|days| !(1..=MAX_RETENTION_DAYS).contains(&days)) {
+        fields.add("retention_days", "out_of_range", format!("must be from 1 to {MAX_RETENTION_DAYS}, or null"));
     }
-    if role == MemberRole::Owner {
-        return Err(Error::forbidden("a room has one owner; ownership is handed over, not granted"));
-    }
-    let by = caller.user_id;
-    let now = app.clock.now_ms();
-    let member = app
+    fields.check()?;
+    let UpdateRoomRequest { visibility, retention_days, .. } = request;
+    let (user, now) = (caller.user_id, app.clock.now());
+    app.db
+        .write(id.uuid().as_u128(), move |tx| {
+            let (room, by) = (id.to_string(), user.to_string());
+            // Whoever asks for nothing but the retention needs no more than that.
+            let edits = name.is_some() || description.is_some() || visibility.is_some() || retention_days.is_none();
+            if edits {
+                hold(tx, &room, &by, RoomAction::Edit)?;
+            }
+            if retention_days.is_some() {
+                hold(tx, &room, &by, RoomAction::SetRetention)?;
+            }
+            let before = store::rooms::for_user(tx, id, user)?.ok_or_else(Error::room_not_found)?;
+            let mut after = before.clone();
+            if let Some(name) = &name {
+                after.name.clone_from(name);
+            }
+            if let Some(text) = &description {
+                after.description = Some(text.clone()).filter(|text| !text.is_empty());
+            }
+            after.visibility = visibility.unwrap_or(before.visibility);
+            after.retention_days = retention_days.unwrap_or(before.retention_days);
+            if after != before {
+                after.updated_at = now;
+                store::rooms::update(tx, &after)?;
+                tell_updated(tx, after.clone());
+            }
+            Ok(after)
+        })
+        .await
+}
+
+/// Tells the room what it is now, without what differs from caller to caller: all get the same bytes.
+pub(super) fn tell_updated(tx: &mut Tx<'_>, room: Room) {
+    let shared = Room { my_role: None, read_seq: 0, unread: 0, mentions: 0, ..room };
+    tx.publish(Happening::Room { room: shared.id, event: RoomEvent::Updated(Box::new(shared)), origin: None });
+}
+
+/// Deletes a room. Nobody is in it or finds it any more; its log follows in small steps.
+///
+/// # Errors
+/// 404, 403 as [`authorise`] says.
+pub async fn delete(app: &App, caller: &Caller, client: &ClientInfo, id: RoomId) -> Result<()> {
+    let (user, trail) = (caller.user_id, audit::trail_of(app, caller, Some(client.ip)));
+    let members = app
         .db
-        .write(room.uuid().as_u128(), move |tx| {
-            let action = RoomAction::AddMember(role);
-            authorise(tx, &room.to_string(), &by.to_string(), action)?;
-            let (field, account) = match (&request.username, request.user_id) {
-                (Some(name), _) => match Username::parse(name) {
-                    Ok(name) => ("username", store::users::by_name(tx, name.as_str())?),
-                    // Nobody has such a name.
-                    Err(_) => ("username", None),
-                },
-                (None, Some(id)) => ("user_id", store::users::by_id(tx, id)?),
-                (None, None) => ("username", None),
-            };
-            let account = account.ok_or_else(|| {
-                Error::new(Kind::NotFound, "unknown_user", format!("{field}: there is no such account"))
-            })?;
-            admit(tx, room, account.user.id, role, now)?
-                .ok_or_else(|| Error::new(Kind::Conflict, "already_member", "this account is a member already"))
+        .write(id.uuid().as_u128(), move |tx| {
+            let room = id.to_string();
+            hold(tx, &room, &user.to_string(), RoomAction::Delete)?;
+            let seen = store::rooms::for_user(tx, id, user)?.ok_or_else(Error::room_not_found)?;
+            let target = Target { kind: "room", id: &room, name: Some(&seen.name) };
+            let details = json!({"members": seen.member_count, "last_seq": seen.last_seq});
+            store::audit::record(tx, &trail, action::ROOM_DELETED, Some(target), Some(&details))?;
+            close(tx, id, trail.now)
         })
         .await?;
-    app.presence.show_in(member.user_id, &[room]);
-    let mut members = [member];
-    app.presence.fill(&mut members);
-    let [member] = members;
-    Ok(member)
+    for member in members {
+        app.presence.hide_in(member, id);
+    }
+    Ok(())
 }
 
-/// Makes `user` a member and tells the room and the person; none where they are one already.
-fn admit(tx: &mut Tx<'_>, room: RoomId, user: UserId, role: MemberRole, now: i64) -> Result<Option<Member>> {
-    if !store::members::insert(tx, room, user, role, now)? {
-        return Ok(None);
+/// Closes a room for good, and tells the room and everybody who was in it; who that was.
+pub(super) fn close(tx: &mut Tx<'_>, id: RoomId, now: i64) -> Result<Vec<UserId>> {
+    let room = id.to_string();
+    let members = store::members::users_of(tx, &room)?;
+    store::rooms::close(tx, &room, now)?;
+    tx.publish(Happening::Room { room: id, event: RoomEvent::Deleted, origin: None });
+    for user in &members {
+        let event = UserEvent::RoomRemoved { room: id, reason: RemovalReason::Deleted };
+        tx.publish(Happening::User { user: *user, event });
     }
-    let member = store::members::one(tx, room, user)?;
-    let seen = store::rooms::for_user(tx, room, user)?;
-    let (Some(member), Some(seen)) = (member, seen) else { return Err(Error::room_not_found()) };
-    tx.publish(Happening::Room { room, event: RoomEvent::MemberAdded(Box::new(member.clone())), origin: None });
-    tx.publish(Happening::User { user, event: UserEvent::RoomAdded(Box::new(seen)) });
-    Ok(Some(member))
+    Ok(members)
 }
 
 /// What `room.join` answers, its `gap` not decided, and up to where the room's log may have holes, since it was purged.
 /// Joining a public room makes the caller a member.
 ///
 /// # Errors
-/// 404 where it is absent, or private and the caller is not in it.
+/// 404 where it is absent, or private and the caller is not in it; 403 where the caller is banned from it.
 pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<(Joined, u64)> {
     let user = caller.user_id;
     let enter = move |tx: &mut Tx<'_>| store::members::standing(tx, room, user)?.ok_or_else(Error::room_not_found);
@@ -225,7 +232,7 @@ pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<(Joined, u
         standing = app
             .db
             .write(room.uuid().as_u128(), move |tx| {
-                admit(tx, room, user, MemberRole::Member, now)?;
+                members::enter(tx, room, user, now)?;
                 store::members::standing(tx, room, user)?.ok_or_else(Error::room_not_found)
             })
             .await?;

@@ -2,7 +2,7 @@
 
 use mesh_protocol::{
     RoomId, Timestamp, UserId,
-    model::{Member, MemberRole, Visibility},
+    model::{Member, MemberRole, RoomKind, Visibility},
 };
 
 use super::{
@@ -14,7 +14,13 @@ use crate::error::{Error, Result};
 statements! {
     INSERT = "INSERT INTO room_members (room_id, user_id, role, joined_at, read_seq) \
         SELECT r.id, $1, $2, $3, r.last_seq FROM rooms r WHERE r.id = $4 ON CONFLICT (room_id, user_id) DO NOTHING";
-    ROLE = "SELECT role FROM room_members WHERE room_id = $1 AND user_id = $2";
+    ROLE = "SELECT CASE WHEN r.kind = 'direct' THEN 'member' ELSE m.role END FROM room_members m \
+        JOIN rooms r ON r.id = m.room_id WHERE m.room_id = $1 AND m.user_id = $2";
+    OWN = "SELECT m.role, r.kind FROM room_members m JOIN rooms r ON r.id = m.room_id \
+        WHERE m.room_id = $1 AND m.user_id = $2";
+    SET_ROLE = "UPDATE room_members SET role = $1 WHERE room_id = $2 AND user_id = $3";
+    REMOVE = "DELETE FROM room_members WHERE room_id = $1 AND user_id = $2";
+    USERS_OF = "SELECT user_id FROM room_members WHERE room_id = $1 ORDER BY user_id";
     READ = "UPDATE room_members SET read_seq = (SELECT CASE WHEN r.last_seq < $1 THEN r.last_seq ELSE $1 END FROM rooms r \
         WHERE r.id = room_members.room_id) WHERE room_id = $2 AND user_id = $3 AND read_seq < $1 \
         AND read_seq < (SELECT r.last_seq FROM rooms r WHERE r.id = room_members.room_id) RETURNING read_seq";
@@ -51,10 +57,38 @@ pub fn insert(tx: &mut Tx<'_>, room: RoomId, user: UserId, role: MemberRole, now
     Ok(added)
 }
 
-/// The role of `user` in `room`; none where they are no member, or there is no such room.
+/// What the role of `user` in `room` counts as: both in a direct room are members, whoever began it. None where they
+/// are no member, or there is no such room.
 pub fn role(tx: &mut Tx<'_>, room: &str, user: &str) -> Result<Option<MemberRole>> {
     let Some(row) = tx.row(ROLE, &[room.into(), user.into()])? else { return Ok(None) };
     MemberRole::parse(row.text(0)?).map(Some).ok_or_else(|| Error::internal("an unknown role in room_members"))
+}
+
+/// The role of `user` in `room` as it is written, and what the room is for; none where they are no member.
+pub fn own(tx: &mut Tx<'_>, room: &str, user: &str) -> Result<Option<(MemberRole, RoomKind)>> {
+    let Some(row) = tx.row(OWN, &[room.into(), user.into()])? else { return Ok(None) };
+    let role = MemberRole::parse(row.text(0)?).ok_or_else(|| Error::internal("an unknown role in room_members"))?;
+    let kind = RoomKind::parse(row.text(1)?).ok_or_else(|| Error::internal("an unknown kind in rooms"))?;
+    Ok(Some((role, kind)))
+}
+
+/// Gives a member another role; that a room has one owner is the caller's to see to.
+pub fn set_role(tx: &mut Tx<'_>, room: &str, user: &str, role: MemberRole) -> Result<()> {
+    tx.exec(SET_ROLE, &[role.as_str().into(), room.into(), user.into()]).map(drop)
+}
+
+/// Ends a membership; false where there was none.
+pub fn remove(tx: &mut Tx<'_>, room: &str, user: &str) -> Result<bool> {
+    let removed = tx.exec(REMOVE, &[room.into(), user.into()])? == 1;
+    if removed {
+        rooms::uncount_member(tx, room)?;
+    }
+    Ok(removed)
+}
+
+/// Everybody who is in a room.
+pub fn users_of(tx: &mut Tx<'_>, room: &str) -> Result<Vec<UserId>> {
+    tx.rows(USERS_OF, &[room.into()])?.iter().map(|row| Ok(UserId::parse(row.text(0)?))).collect()
 }
 
 /// Where somebody stands with a room.

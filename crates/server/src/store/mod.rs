@@ -2,14 +2,17 @@
 
 pub mod admin;
 pub mod audit;
+pub mod bans;
 pub mod changes;
 pub mod db;
+pub mod direct;
 pub mod invites;
 pub mod members;
 pub mod messages;
 pub mod migrate;
 mod postgres;
 pub mod probe;
+pub mod room_invites;
 pub mod rooms;
 pub mod search;
 pub mod sessions;
@@ -40,12 +43,15 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
     for page in [
         admin::ALL,
         audit::ALL,
+        bans::ALL,
         changes::ALL,
+        direct::ALL,
         invites::ALL,
         members::ALL,
         messages::ALL,
         migrate::ALL,
         probe::ALL,
+        room_invites::ALL,
         rooms::ALL,
         sessions::ALL,
         tokens::ALL,

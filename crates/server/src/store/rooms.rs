@@ -11,10 +11,12 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// A room's columns beside the caller's membership `m`.
+/// A room's columns beside the caller's membership `m`. A direct room bears the other one's name.
 macro_rules! room_columns {
     () => {
-        "r.id, r.name, r.description, r.visibility, r.kind, r.owner_id, m.role, r.member_count, r.last_seq, \
+        "r.id, CASE WHEN r.kind = 'direct' THEN COALESCE((SELECT u.display_name FROM room_members o \
+            JOIN users u ON u.id = o.user_id WHERE o.room_id = r.id AND o.user_id <> m.user_id LIMIT 1), r.name) \
+            ELSE r.name END, r.description, r.visibility, r.kind, r.owner_id, m.role, r.member_count, r.last_seq, \
          COALESCE(m.read_seq, 0), \
          (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM messages x WHERE x.room_id = m.room_id \
             AND x.seq > m.read_seq AND x.user_id <> m.user_id AND x.deleted_at IS NULL LIMIT 1000) counted), \
@@ -41,6 +43,16 @@ statements! {
     PURGED_SEQ = "SELECT purged_seq FROM rooms WHERE id = $1";
     GIVE_BACK = "UPDATE rooms SET last_seq = last_seq - 1 WHERE id = $1";
     COUNT_MEMBER = "UPDATE rooms SET member_count = member_count + 1 WHERE id = $1";
+    UNCOUNT_MEMBER = "UPDATE rooms SET member_count = member_count - 1 WHERE id = $1";
+    HOLD = "UPDATE rooms SET member_count = member_count WHERE id = $1 AND deleted_at IS NULL";
+    UPDATE = "UPDATE rooms SET name = $1, description = $2, visibility = $3, retention_days = $4, updated_at = $5 \
+        WHERE id = $6";
+    SET_OWNER = "UPDATE rooms SET owner_id = $1 WHERE id = $2";
+    CLOSE = "UPDATE rooms SET visibility = 'private', direct_key = NULL, member_count = 0, deleted_at = $1 \
+        WHERE id = $2 AND deleted_at IS NULL";
+    CLOSE_MEMBERS = "DELETE FROM room_members WHERE room_id = $1";
+    CLOSE_BANS = "DELETE FROM room_bans WHERE room_id = $1";
+    CLOSE_INVITES = "DELETE FROM room_invites WHERE room_id = $1";
     IS_PUBLIC = "SELECT id FROM rooms WHERE id = $1 AND visibility = 'public'";
 }
 
@@ -137,6 +149,47 @@ pub fn give_back_seq(tx: &mut Tx<'_>, id: &str) -> Result<()> {
 /// Counts one member more.
 pub fn count_member(tx: &mut Tx<'_>, id: &str) -> Result<()> {
     tx.exec(COUNT_MEMBER, &[id.into()]).map(drop)
+}
+
+/// Counts one member less.
+pub fn uncount_member(tx: &mut Tx<'_>, id: &str) -> Result<()> {
+    tx.exec(UNCOUNT_MEMBER, &[id.into()]).map(drop)
+}
+
+/// Holds the room's row until the transaction ends: nobody else changes its members meanwhile. False where there is no
+/// such room any more.
+pub fn hold(tx: &mut Tx<'_>, id: &str) -> Result<bool> {
+    Ok(tx.exec(HOLD, &[id.into()])? == 1)
+}
+
+/// Writes down a room's name, description, visibility and retention, and when they changed.
+pub fn update(tx: &mut Tx<'_>, room: &Room) -> Result<()> {
+    tx.exec(
+        UPDATE,
+        &[
+            (&room.name).into(),
+            room.description.as_ref().into(),
+            room.visibility.as_str().into(),
+            room.retention_days.map(i64::from).into(),
+            room.updated_at.as_millis().into(),
+            (&room.id.to_string()).into(),
+        ],
+    )
+    .map(drop)
+}
+
+/// Writes down whose the room is; the members' roles are the caller's to change.
+pub fn set_owner(tx: &mut Tx<'_>, id: &str, owner: &str) -> Result<()> {
+    tx.exec(SET_OWNER, &[owner.into(), id.into()]).map(drop)
+}
+
+/// Closes a room for good: nobody is in it or finds it. Its log follows in small steps.
+pub fn close(tx: &mut Tx<'_>, id: &str, now: i64) -> Result<()> {
+    tx.exec(CLOSE, &[now.into(), id.into()])?;
+    for sql in [CLOSE_MEMBERS, CLOSE_BANS, CLOSE_INVITES] {
+        tx.exec(sql, &[id.into()])?;
+    }
+    Ok(())
 }
 
 /// Whether the room is there and everybody may join it.

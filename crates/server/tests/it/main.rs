@@ -19,6 +19,7 @@ mod operations;
 mod process;
 mod realtime;
 mod rest;
+mod rooms;
 mod search;
 mod second_factor;
 mod store;

@@ -35,6 +35,9 @@ const PATTERNS: &[(&str, &str, &str)] = &[
     ("ChangePasswordRequest", "new_password", PASSWORD),
     ("CreateRoomRequest", "name", LINE),
     ("CreateRoomRequest", "description", TEXT),
+    ("UpdateRoomRequest", "name", LINE),
+    ("UpdateRoomRequest", "description", TEXT),
+    ("BanRequest", "reason", TEXT),
     ("PostMessageRequest", "content", TEXT),
     ("PostMessageRequest", "client_id", PRINTABLE),
 ];
@@ -54,6 +57,7 @@ pub(super) fn tighten(components: &mut Components) {
         invite.max_length = None;
     }
     either(components, "AddMemberRequest", "username", "user_id");
+    either(components, "DirectRequest", "username", "user_id");
     either(components, "DisableTotpRequest", "code", "password");
 }
 

@@ -1,0 +1,173 @@
+//! A private room answers a stranger exactly like one that never was: every route and every event is tried, by the
+//! documents. One that names a room and does not stand in these tables fails the test.
+
+use mesh_protocol::event::ClientEvent;
+use serde_json::{Value, json};
+
+use super::{House, house, text};
+
+const ABSENT: &str = "00000000-0000-7000-8000-00000000abcd";
+
+/// Calls that name a room: method, path, and a body that is allowed. The last deletes it.
+fn calls(room: &str) -> Vec<(&'static str, &'static str, Option<Value>)> {
+    vec![
+        ("post", "/api/auth/capability", Some(json!({"room_id": room, "capabilities": ["call"]}))),
+        ("get", "/api/rooms/{id}", None),
+        ("patch", "/api/rooms/{id}", Some(json!({"name": "Other"}))),
+        ("post", "/api/rooms/{id}/join", None),
+        ("get", "/api/rooms/{id}/members", None),
+        ("post", "/api/rooms/{id}/members", Some(json!({"username": "cat"}))),
+        ("patch", "/api/rooms/{id}/members/{user_id}", Some(json!({"role": "guest"}))),
+        ("delete", "/api/rooms/{id}/members/{user_id}", None),
+        ("get", "/api/rooms/{id}/bans", None),
+        ("put", "/api/rooms/{id}/bans/{user_id}", Some(json!({"reason": "x"}))),
+        ("delete", "/api/rooms/{id}/bans/{user_id}", None),
+        ("get", "/api/rooms/{id}/invites", None),
+        ("post", "/api/rooms/{id}/invites", Some(json!({}))),
+        ("delete", "/api/rooms/{id}/invites/{code}", None),
+        ("get", "/api/rooms/{id}/messages", None),
+        ("get", "/api/rooms/{id}/messages/search", None),
+        ("post", "/api/rooms/{id}/messages", Some(json!({"content": "hello"}))),
+        ("patch", "/api/rooms/{id}/messages/{message_id}", Some(json!({"content": "other"}))),
+        ("put", "/api/rooms/{id}/messages/{message_id}/reactions/{emoji}", None),
+        ("delete", "/api/rooms/{id}/messages/{message_id}/reactions/{emoji}", None),
+        ("delete", "/api/rooms/{id}/messages/{message_id}", None),
+        ("put", "/api/rooms/{id}/read", Some(json!({"seq": 1}))),
+        ("delete", "/api/rooms/{id}", None),
+    ]
+}
+
+/// Events that name a room.
+fn events(room: &str, message: &str) -> Vec<(&'static str, Value)> {
+    let about = |more: Value| {
+        let mut payload = json!({"room_id": room});
+        payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        payload
+    };
+    vec![
+        ("chat.message.send", about(json!({"content": "hello"}))),
+        ("chat.message.edit", about(json!({"message_id": message, "content": "other"}))),
+        ("chat.message.delete", about(json!({"message_id": message}))),
+        ("chat.reaction.add", about(json!({"message_id": message, "emoji": "👍"}))),
+        ("chat.reaction.remove", about(json!({"message_id": message, "emoji": "👍"}))),
+        ("chat.typing", about(json!({"typing": true}))),
+        ("chat.read", about(json!({"seq": 1}))),
+        ("chat.history", about(json!({}))),
+        ("room.leave", about(json!({}))),
+        ("room.join", about(json!({"since_seq": 0}))),
+    ]
+}
+
+/// What there is in the room.
+struct Inside {
+    message: String,
+    code: String,
+}
+
+async fn inside(house: &House) -> Inside {
+    house.server.register("cat").await;
+    let message = house.done("POST", "/messages", &house.ana, Some(json!({"content": "mine"}))).await;
+    let invite = house.done("POST", "/invites", &house.ana, Some(json!({}))).await;
+    Inside { message: text(&message["id"]).to_owned(), code: text(&invite["code"]).to_owned() }
+}
+
+fn filled(path: &str, room: &str, house: &House, inside: &Inside) -> String {
+    let path = path.replace("{id}", room).replace("{user_id}", &house.ben.id).replace("{code}", &inside.code);
+    let path = path.replace("{message_id}", &inside.message).replace("{emoji}", "%F0%9F%91%8D");
+    if path.ends_with("/search") { path + "?q=mine" } else { path }
+}
+
+/// Whether a call names a room, by its document: in its path, or in its body.
+fn names_a_room(document: &Value, path: &str, operation: &Value) -> bool {
+    let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+    let schema = match schema["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => schema,
+    };
+    path.starts_with("/api/rooms/{") || schema.to_string().contains("\"room_id\"")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_and_event_that_names_a_room_is_walked() {
+    let house = house().await;
+    let (_, document) = house.server.ask("GET", "/openapi.json", None, None).await;
+    let mut found = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if names_a_room(&document, path, operation) {
+                let stands = calls("").iter().any(|(m, p, _)| m == method && p == path);
+                assert!(stands, "{method} {path} names a room: add it to the walk");
+                found += 1;
+            }
+        }
+    }
+    assert_eq!(found, calls("").len(), "the walk has a call that is none");
+    for info in ClientEvent::catalogue() {
+        let stands = events("", "").iter().any(|(name, _)| *name == info.name);
+        assert_eq!(info.example.contains("\"room_id\""), stands, "{} names a room: add it to the walk", info.name);
+    }
+    house.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_a_stranger_a_private_room_is_none() {
+    let house = house().await;
+    let inside = inside(&house).await;
+    let mut peer = house.server.peer(&house.eve).await;
+    let token = Some(house.eve.token.as_str());
+    for ((method, path, real), (_, _, absent)) in calls(&house.room).into_iter().zip(calls(ABSENT)) {
+        let method = method.to_uppercase();
+        let real = house.server.ask(&method, &filled(path, &house.room, &house, &inside), token, real).await;
+        let absent = house.server.ask(&method, &filled(path, ABSENT, &house, &inside), token, absent).await;
+        assert_eq!((real.0, &real.1["code"]), (404, &json!("not_found")), "{method} {path}: {real:?}");
+        assert_eq!(real, absent, "{method} {path}");
+    }
+    for ((name, real), (_, absent)) in
+        events(&house.room, &inside.message).into_iter().zip(events(ABSENT, &inside.message))
+    {
+        let (real, absent) = (peer.ask(name, real).await, peer.ask(name, absent).await);
+        let told = absent["payload"].to_string().replace(ABSENT, &house.room);
+        assert_eq!((&real["type"], real["payload"].to_string()), (&absent["type"], told), "{name}");
+        if name != "room.leave" {
+            assert_eq!(real["payload"]["code"], "not_found", "{name}: {real}");
+        }
+    }
+    // Each of these is something that the owner may ask: what was refused was the stranger, not the words.
+    for (method, path, body) in calls(&house.room) {
+        let asked = filled(path, &house.room, &house, &inside);
+        let (status, answer) = house.server.ask(&method.to_uppercase(), &asked, Some(&house.ana.token), body).await;
+        // Ben is out by then, and was banned.
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+    }
+    house.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_room_asks_to_be_joined_first() {
+    let house = house().await;
+    let inside = inside(&house).await;
+    house.done("PATCH", "", &house.ana, Some(json!({"visibility": "public"}))).await;
+    let mut peer = house.server.peer(&house.eve).await;
+    for (method, path, body) in calls(&house.room) {
+        let asked = filled(path, &house.room, &house, &inside);
+        let name = format!("{method} {path}");
+        let expected = match name.as_str() {
+            "get /api/rooms/{id}" => 200,
+            // Joining is what it asks for.
+            "post /api/rooms/{id}/join" => continue,
+            "post /api/auth/capability" => 404,
+            _ => 403,
+        };
+        let (status, answer) = house.server.ask(&method.to_uppercase(), &asked, Some(&house.eve.token), body).await;
+        assert_eq!(status, expected, "{name}: {answer}");
+    }
+    for (name, payload) in events(&house.room, &inside.message) {
+        let answer = peer.ask(name, payload).await;
+        match name {
+            "room.leave" => assert_eq!(answer["type"], "room.left"),
+            "room.join" => assert_eq!(answer["type"], "room.joined"),
+            _ => assert_eq!(answer["payload"]["code"], "forbidden", "{name}: {answer}"),
+        }
+    }
+    house.server.stop().await;
+}
