@@ -23,4 +23,4 @@ pub use time::Timestamp;
 pub const PROTOCOL_VERSION: u32 = 2;
 
 /// What this protocol version's server can do, as told in `system.welcome` and `GET /api/info`.
-pub const FEATURES: &[&str] = &["chat", "reactions", "read", "resume", "rooms", "typing"];
+pub const FEATURES: &[&str] = &["chat", "presence", "reactions", "read", "resume", "rooms", "typing"];

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     MessageId, PeerId, RoomId, SessionId, Timestamp, UserId,
-    model::{Capability, MemberRole, User, Visibility},
+    model::{Capability, IceServer, MemberRole, User, Visibility},
 };
 
 /// `POST /api/auth/register`.
@@ -259,6 +259,16 @@ pub struct Info {
     pub registration: RegistrationMode,
     /// What this server can do.
     pub features: Vec<String>,
+}
+
+/// `GET /api/ice-servers`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct IceServers {
+    /// STUN and TURN servers, as `RTCPeerConnection` takes them.
+    pub ice_servers: Vec<IceServer>,
+    /// How long the TURN credential lives, seconds.
+    #[schema(example = 3600)]
+    pub ttl: u32,
 }
 
 /// `GET /health` and `GET /ready`.

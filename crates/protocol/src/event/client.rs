@@ -1,6 +1,6 @@
 //! What a client may send.
 
-use super::{EventError, EventInfo, chat, read_payload, room, system};
+use super::{EventError, EventInfo, chat, presence, read_payload, room, system};
 
 macro_rules! client_events {
     ($($(#[doc = $doc:literal])* $name:literal => $variant:ident($payload:ty), answered by $reply:literal;)*) => {
@@ -88,4 +88,6 @@ client_events! {
     "chat.read" => Read(chat::Read), answered by "chat.read";
     /// Asks for what was said.
     "chat.history" => History(chat::History), answered by "chat.history";
+    /// Tells how available this peer is. The rooms of its user hear it as `presence.update`.
+    "presence.set" => PresenceSet(presence::Set), answered by "system.ack";
 }

@@ -6,7 +6,9 @@ use serde::de::DeserializeOwned;
 
 pub mod chat;
 pub mod client;
+pub mod presence;
 pub mod room;
+pub mod rtc;
 pub mod server;
 pub mod system;
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{EventError, EventInfo, chat, read_payload, room, system};
+use super::{EventError, EventInfo, chat, presence, read_payload, room, rtc, system};
 
 /// A payload that the server sends, bound to its event's name.
 pub trait Payload: Serialize {
@@ -114,4 +114,13 @@ server_events! {
     "chat.read" => Read(chat::ReadBy);
     /// The answer to `chat.history`.
     "chat.history" => History(chat::HistoryPage);
+    /// To the rooms that the peer's user is in: a peer came, went, or has another status. A change is told at once,
+    /// further ones of the same peer at most every 200 ms, the last one always. What `room.joined` lists may be told again.
+    "presence.update" => PresenceUpdate(presence::Update);
+    /// In a room with more than 200 connected peers, in the place of `presence.update`: how many are there, when that
+    /// has changed, at most once a second. Who they are tells `GET /api/rooms/{id}/members?online=true`. Once more when
+    /// the room has 200 peers or fewer again: from then on each is told of.
+    "presence.summary" => PresenceSummary(presence::Summary);
+    /// Comes unasked when three quarters of the life of the TURN credential are over that the connection was given last.
+    "rtc.ice_servers" => RtcIceServers(rtc::IceServers);
 }

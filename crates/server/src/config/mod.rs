@@ -31,7 +31,7 @@ pub use private_file::PrivateFile;
 pub use secret_file::load_or_create_secret;
 pub use source::{Source, process_env};
 pub use table::{FileForm, Secrecy, TABLE, Text, Variable};
-pub use values::{CorsOrigins, JwtAlgorithm, LogFormat, Registration, Secret, TurnAuth};
+pub use values::{CorsOrigins, JwtAlgorithm, LogFormat, Registration, Secret, TurnAuth, TurnTransport};
 
 use print::{MASK, Setting};
 use source::{Found, Layer};
@@ -67,6 +67,10 @@ pub struct Config {
     pub turn_host: Option<String>,
     /// Its port.
     pub turn_port: u16,
+    /// How clients reach it; the first is tried first.
+    pub turn_transports: Vec<TurnTransport>,
+    /// Its port for TLS, if it has one.
+    pub turn_tls_port: Option<u16>,
     /// coturn's `static-auth-secret`s; the first signs.
     pub turn_secrets: Vec<Secret>,
     /// User name for all, if there is no secret.
@@ -268,6 +272,8 @@ impl Config {
             stun_urls: Vec::new(),
             turn_host: None,
             turn_port: 0,
+            turn_transports: Vec::new(),
+            turn_tls_port: None,
             turn_secrets: Vec::new(),
             turn_username: None,
             turn_password: None,

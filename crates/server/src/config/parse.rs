@@ -7,7 +7,7 @@ use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
 
 use super::cidr::Cidr;
-use super::values::{CorsOrigins, JwtAlgorithm, LogFormat, Registration, Secret};
+use super::values::{CorsOrigins, JwtAlgorithm, LogFormat, Registration, Secret, TurnTransport};
 
 /// A parsed value, or what is accepted instead.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -93,6 +93,20 @@ fn list<T>(text: &str, what: &str, item: impl Fn(&str) -> Option<T>) -> Parsed<V
 
 pub(super) fn secrets(text: &str) -> Parsed<Vec<Secret>> {
     list(text, "one or more secrets by comma", |part| Some(Secret::new(part)))
+}
+
+pub(super) fn turn_transports(text: &str) -> Parsed<Vec<TurnTransport>> {
+    let mut transports = list(text, "udp, tcp, or both by comma", |part| {
+        TurnTransport::ALL.into_iter().find(|transport| transport.as_str().eq_ignore_ascii_case(part))
+    })?;
+    let mut seen = Vec::new();
+    transports.retain(|transport| {
+        !seen.contains(transport) && {
+            seen.push(*transport);
+            true
+        }
+    });
+    Ok(transports)
 }
 
 pub(super) fn proxies(text: &str) -> Parsed<Vec<Cidr>> {

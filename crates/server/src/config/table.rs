@@ -240,6 +240,26 @@ pub const TABLE: &[Variable] = &[
     )
     .default("3478"),
     row(
+        "TURN_TRANSPORTS",
+        "turn-transports",
+        text(
+            "How clients reach the TURN server: `udp`, `tcp`, or both by comma, the first is tried first",
+            "Comment les clients joignent le serveur TURN : `udp`, `tcp`, ou les deux séparés par une virgule, le premier est \
+             essayé d'abord",
+        ),
+        |c, v| parse::turn_transports(v).map(|x| c.turn_transports = x),
+    )
+    .default("udp,tcp"),
+    row(
+        "TURN_TLS_PORT",
+        "turn-tls-port",
+        text(
+            "Port of the TURN server for TLS: clients get a `turns:` URL as well",
+            "Port du serveur TURN pour TLS : les clients reçoivent aussi une URL `turns:`",
+        ),
+        |c, v| parse::remote_port(v).map(|x| c.turn_tls_port = Some(x)),
+    ),
+    row(
         "TURN_SECRET",
         "turn-secret",
         text(

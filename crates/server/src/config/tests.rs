@@ -130,6 +130,8 @@ fn each_refusal_is_one_line_with_name_value_and_what_is_accepted() {
         ("TURN_HOST", "turn:turn.example.org", "a host name"),
         ("TURN_HOST", "turn.example.org:3478", "a host name"),
         ("TURN_HOST", "turn.example.org", "TURN_SECRET"),
+        ("TURN_TRANSPORTS", "udp,sctp", "udp, tcp, or both"),
+        ("TURN_TLS_PORT", "0", "1 to 65535"),
         ("TURN_PORT", "0", "from 1 to 65535"),
         ("TURN_TTL_SECONDS", "0", "from 1 to"),
         ("LOG_LEVEL", "VERBOSE", "DEBUG, INFO, WARNING, ERROR"),
@@ -210,6 +212,9 @@ fn turn_needs_credentials_and_secrets_win() {
     let secrets = turn(&[("TURN_SECRET", "one, two"), ("TURN_USERNAME", "u"), ("TURN_PASSWORD", "p")]).unwrap();
     assert_eq!(secrets.turn_host.as_deref(), Some("[2001:db8::1]"));
     assert_eq!(secrets.turn_auth(), Some(TurnAuth::Secrets(&[Secret::new("one"), Secret::new("two")])));
+    assert_eq!(secrets.turn_transports, TurnTransport::ALL);
+    let tcp = turn(&[("TURN_SECRET", "s"), ("TURN_TRANSPORTS", "TCP, tcp"), ("TURN_TLS_PORT", "5349")]).unwrap();
+    assert_eq!((tcp.turn_transports, tcp.turn_tls_port), (vec![TurnTransport::Tcp], Some(5349)));
     let fixed = turn(&[("TURN_USERNAME", "u"), ("TURN_PASSWORD", "p")]).unwrap();
     assert_eq!(fixed.turn_auth(), Some(TurnAuth::Fixed { username: "u", password: &Secret::new("p") }));
     assert!(turn(&[("TURN_USERNAME", "u")]).unwrap_err().to_string().contains("TURN_PASSWORD"));
@@ -376,7 +381,8 @@ fn the_table_is_whole_ordered_and_consistent() {
     let names: Vec<&str> = TABLE.iter().map(|v| v.name).collect();
     let contract = "MESH_PUBLIC_URL MESH_HOST MESH_PORT MESH_JWT_SECRET MESH_JWT_ALGORITHM MESH_JWT_PRIVATE_KEY_FILE \
                     MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES MESH_JWT_REFRESH_TOKEN_EXPIRE_DAYS DATABASE_URL GOTIFY_URL \
-                    GOTIFY_TOKEN STUN_URL TURN_HOST TURN_PORT TURN_SECRET TURN_USERNAME TURN_PASSWORD TURN_TTL_SECONDS \
+                    GOTIFY_TOKEN STUN_URL TURN_HOST TURN_PORT TURN_TRANSPORTS TURN_TLS_PORT TURN_SECRET TURN_USERNAME \
+                    TURN_PASSWORD TURN_TTL_SECONDS \
                     LOG_LEVEL MESH_LOG_FORMAT MESH_REGISTRATION MESH_BCRYPT_COST MESH_LOGIN_ATTEMPTS \
                     MESH_EVENTS_PER_SECOND MESH_MAX_MESSAGE_CHARS MESH_CORS_ORIGINS MESH_TRUSTED_PROXIES \
                     MESH_METRICS_ADDR MESH_BUS_URL MESH_SHUTDOWN_SECONDS";

@@ -147,6 +147,29 @@ impl CorsOrigins {
     }
 }
 
+/// How clients reach a TURN server (RFC 7065, `transport`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnTransport {
+    /// Datagrams.
+    Udp,
+    /// A stream, where a network drops datagrams.
+    Tcp,
+}
+
+impl TurnTransport {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+
+    /// Its name in a TURN URL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
 /// How clients get credentials for the TURN server; [`super::Config::turn_auth`] yields it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnAuth<'a> {

@@ -6,6 +6,7 @@ pub mod happening;
 pub mod mentions;
 pub mod outqueue;
 pub mod policy;
+pub mod presence;
 pub mod recovery;
 pub mod scope;
 pub mod search;

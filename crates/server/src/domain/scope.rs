@@ -99,6 +99,7 @@ const EVENTS: &[(&str, Need)] = &[
     ("system.hello", Need::Nothing),
     ("system.ping", Need::Nothing),
     ("system.auth", Need::Nothing),
+    ("presence.set", Need::Nothing),
     ("room.join", Need::Scope(Scope::ChatRead)),
     ("room.leave", Need::Scope(Scope::ChatRead)),
     ("chat.message.send", Need::Scope(Scope::ChatWrite)),

@@ -43,6 +43,7 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(admin::create_registration_invite, admin::list_registration_invites))
         .routes(routes!(admin::delete_registration_invite))
         .routes(routes!(server::get_info))
+        .routes(routes!(server::ice_servers))
         .routes(routes!(server::jwks))
         .routes(routes!(server::health))
         .routes(routes!(server::ready))

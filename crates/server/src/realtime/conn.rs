@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     },
 };
 
@@ -63,6 +63,8 @@ pub struct Conn {
     pub(super) waker: AtomicWaker,
     in_flight: AtomicU32,
     pub(super) joined: Mutex<Vec<RoomId>>,
+    /// When its TURN credential is replaced, Unix milliseconds; 0 where it has none that ends.
+    pub(super) ice_due: AtomicI64,
 }
 
 impl Conn {
@@ -79,6 +81,7 @@ impl Conn {
             waker: AtomicWaker::new(),
             in_flight: AtomicU32::new(0),
             joined: Mutex::new(Vec::new()),
+            ice_due: AtomicI64::new(0),
         }
     }
 

@@ -13,6 +13,7 @@ use mesh_protocol::{
     envelope::{Envelope, valid_id},
     event::{
         ClientEvent, EventError,
+        presence::Set,
         room::{Leave, Left},
         system::{Ack, Auth, Error as Refusal, Hello, Limits, Pong, Welcome, WelcomeUser},
     },
@@ -214,6 +215,17 @@ fn act(c: &mut Connection, event: ClientEvent, from: Option<&str>, answer: Answe
             answer.send(answer.hub.encoder.event(&Left { room_id }, answer.peer(), answer.id.as_deref()));
             None
         }
+        ClientEvent::PresenceSet(Set { status }) => {
+            if status == PeerStatus::Offline {
+                let message = "must be online, away or busy: a peer is offline when it goes";
+                answer.outcome(Err(Error::invalid_field("status", "invalid", message)));
+            } else {
+                // A connection that was replaced meanwhile is not there any more: it hears so in a moment.
+                answer.hub.app().presence.set(caller.user_id, answer.conn.number, status);
+                answer.ack();
+            }
+            None
+        }
         ClientEvent::MessageSend(send) => {
             speech::say(&caller, send, answer);
             None
@@ -264,24 +276,28 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
     let (hub, conn) = (&answer.hub, &answer.conn);
     let app = hub.app();
     let user = accounts::me(app, caller).await?;
-    let peer_id = hub.register(conn, caller.user_id, proposed);
+    let (peer_id, session) = hub.register(conn, caller.user_id, proposed);
     let peer = MemberPeer {
         peer_id: peer_id.clone(),
         peer_type: hello.peer_type,
         device_name: hello.device_name,
         status: PeerStatus::Online,
     };
-    app.presence.connect(caller.user_id, conn.number, peer);
+    app.presence.connect(caller.user_id, conn.number, session, peer);
     // A login that ended before the connection had a name was told to nobody: it is judged once more.
     if let Err(e) = auth::still_valid(app, caller).await {
         conn.close(Close::new(CloseCode::Credential, e.code));
         return Ok(());
     }
-    let rooms = match caller.may(Scope::RoomsRead) {
-        true => rooms::welcome(app, caller.user_id, WELCOME_ROOMS).await,
-        false => Ok((Vec::new(), false)),
+    let rooms = async {
+        // It shows in its rooms, whether it may list them or not.
+        app.presence.arrived(caller.user_id, &peer_id, &rooms::memberships(app, caller.user_id).await?);
+        match caller.may(Scope::RoomsRead) {
+            true => rooms::welcome(app, caller.user_id, WELCOME_ROOMS).await,
+            false => Ok((Vec::new(), false)),
+        }
     };
-    let (rooms, rooms_complete) = match rooms {
+    let (rooms, rooms_complete) = match rooms.await {
         Ok(rooms) => rooms,
         Err(e) => {
             // The name is taken and nothing was told of it: the client begins anew.
@@ -310,5 +326,8 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
     // It can be warned of its credential's end from now on.
     conn.welcomed.store(true, Ordering::Release);
     conn.judge_times_anew();
+    if caller.may(Scope::Rtc) {
+        hub.ice_servers_given(conn);
+    }
     Ok(())
 }

@@ -19,12 +19,13 @@ use tokio::sync::mpsc;
 use super::{
     conn::{Close, Conn},
     encode::Encoder,
+    ticker::{self, Ticks},
     topic::{Begun, Hole, Pending, Topic},
 };
 use crate::{
     app::App,
     domain::{
-        happening::{Ending, Happening, Origin, RoomEvent, Told},
+        happening::{Ending, Happening, Origin, RoomEvent, Told, UserEvent},
         outqueue::Class,
         recovery::CatchUp,
     },
@@ -55,9 +56,10 @@ pub struct Hub {
     topics: Mutex<HashMap<RoomId, Arc<Mutex<Topic>>>>,
     numbers: AtomicU64,
     fill: mpsc::Sender<RoomId>,
+    pub(super) ticks: Ticks,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -71,6 +73,7 @@ impl Hub {
             topics: Mutex::default(),
             numbers: AtomicU64::new(1),
             fill,
+            ticks: Ticks::new(),
             app: app.clone(),
         });
         let listener = hub.clone();
@@ -101,6 +104,8 @@ impl Hub {
                 }
             }
         });
+        let ticking = hub.clone();
+        app.tasks.spawn("ticker", async move { ticker::run(&ticking).await });
         hub
     }
 
@@ -120,8 +125,8 @@ impl Hub {
     }
 
     /// Gives a connection its name: the proposed one, unless another user holds it; an older connection of the same
-    /// user with that name is closed with 4409.
-    pub(super) fn register(&self, conn: &Arc<Conn>, user: UserId, proposed: Option<PeerId>) -> PeerId {
+    /// user with that name is closed with 4409. With it, a number that is higher the later a connection got its name.
+    pub(super) fn register(&self, conn: &Arc<Conn>, user: UserId, proposed: Option<PeerId>) -> (PeerId, u64) {
         let mut people = locked(&self.people);
         let held_by_other = |p: &PeerId| people.by_peer.get(p).is_some_and(|held| held.user != user);
         let peer = match proposed.filter(|p| !held_by_other(p)) {
@@ -142,7 +147,7 @@ impl Hub {
         people.by_user.entry(user).or_default().push(conn.clone());
         self.app.metrics.peers.set(people.by_peer.len());
         conn.name(peer.clone());
-        peer
+        (peer, self.next_number())
     }
 
     /// Forgets a connection: its name is free, and it listens to nothing.
@@ -155,13 +160,20 @@ impl Hub {
             }
             forget_user(&mut people, user, conn.number);
         }
+        self.ticks.forget(conn);
         let rooms = std::mem::take(&mut *locked(&conn.joined));
         for room in rooms {
             self.unlisten(room, conn.number);
         }
     }
 
-    fn topic(&self, room: RoomId) -> Option<Arc<Mutex<Topic>>> {
+    /// Whether the connection holds its name still.
+    pub(super) fn has(&self, conn: &Conn) -> bool {
+        let people = locked(&self.people);
+        conn.peer().and_then(|peer| people.by_peer.get(peer)).is_some_and(|held| held.conn.number == conn.number)
+    }
+
+    pub(super) fn topic(&self, room: RoomId) -> Option<Arc<Mutex<Topic>>> {
         locked(&self.topics).get(&room).cloned()
     }
 
@@ -223,7 +235,12 @@ impl Hub {
                     let frame = self.encoder.event_from(&payload, peer, peer, origin.event_id.as_deref());
                     self.direct(&origin, frame);
                 }
-                Happening::Room { room, event, origin } => self.tell_room(room, &event, origin.as_ref()),
+                Happening::Room { room, mut event, origin } => {
+                    if let RoomEvent::MemberAdded(member) | RoomEvent::MemberUpdated(member) = &mut event {
+                        self.app.presence.fill(std::slice::from_mut(member));
+                    }
+                    self.tell_room(room, &event, origin.as_ref());
+                }
                 Happening::Ended { user, sessions, why } => self.end(user, &sessions, why),
                 Happening::User { user, event } => {
                     let conns = locked(&self.people).by_user.get(&user).cloned().unwrap_or_default();
@@ -260,9 +277,10 @@ impl Hub {
     }
 
     /// Hears what was committed, on the store's thread and before its caller does: whoever is no longer a member
-    /// receives nothing from here on. It takes short locks only.
+    /// receives nothing from here on, and shows nowhere. It takes short locks only.
     pub fn hear(&self, happenings: &[Happening]) {
         for happening in happenings {
+            self.note_membership(happening);
             if let Happening::Room { room, event: RoomEvent::MemberRemoved { user, .. }, .. } = happening {
                 let conns = locked(&self.people).by_user.get(user).cloned().unwrap_or_default();
                 for conn in &conns {
@@ -270,6 +288,21 @@ impl Hub {
                 }
                 self.change_topic(*room, |topic| topic.expel(*user, &conns));
             }
+        }
+    }
+
+    /// Who shows in which rooms follows the commits, in their order.
+    fn note_membership(&self, happening: &Happening) {
+        let presence = &self.app.presence;
+        match happening {
+            Happening::Room { room, event, .. } => match event {
+                RoomEvent::MemberAdded(member) => presence.show_in(member.user_id, *room),
+                RoomEvent::MemberRemoved { user, .. } => presence.hide_from(*user, *room),
+                RoomEvent::Deleted => presence.forget_room(*room),
+                RoomEvent::MemberUpdated(_) | RoomEvent::Updated(_) | RoomEvent::Read { .. } => {}
+            },
+            Happening::User { user, event: UserEvent::RoomAdded(room) } => presence.show_in(*user, room.id),
+            _ => {}
         }
     }
 
@@ -300,6 +333,7 @@ impl Hub {
     /// The wall clock has jumped: every connection judges its times anew.
     pub fn clock_moved(&self) {
         self.app.metrics.clock_jumps.add(1);
+        self.ticks.wake();
         let conns: Vec<_> = locked(&self.people).by_peer.values().map(|held| held.conn.clone()).collect();
         for conn in conns {
             conn.judge_times_anew();

@@ -8,5 +8,6 @@ pub mod frame;
 pub mod hub;
 mod join;
 mod speech;
+mod ticker;
 mod topic;
 pub mod upgrade;

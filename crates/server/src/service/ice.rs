@@ -2,12 +2,13 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use mesh_protocol::{UserId, model::IceServer};
+use mesh_protocol::{UserId, model::IceServer, rest::IceServers};
 use sha1::Sha1;
 
 use crate::{
     app::App,
-    config::{Secret, TurnAuth},
+    config::{Config, Secret, TurnAuth},
+    service::auth::Caller,
 };
 
 /// The servers for `user`. With secrets, a fresh credential of coturn's TURN REST scheme
@@ -32,10 +33,27 @@ pub fn servers(app: &App, user: UserId) -> Vec<IceServer> {
             _ => (None, None),
         };
         let port = config.turn_port;
-        let urls = ["udp", "tcp"].map(|transport| format!("turn:{host}:{port}?transport={transport}")).to_vec();
+        let transports = config.turn_transports.iter();
+        let mut urls: Vec<_> =
+            transports.map(|transport| format!("turn:{host}:{port}?transport={}", transport.as_str())).collect();
+        // TURN over TLS (RFC 7065): for networks that let nothing else through.
+        urls.extend(config.turn_tls_port.map(|port| format!("turns:{host}:{port}?transport=tcp")));
         servers.push(IceServer { urls, username, credential });
     }
     servers
+}
+
+/// What `GET /api/ice-servers` answers.
+pub fn answer(app: &App, caller: &Caller) -> IceServers {
+    IceServers { ice_servers: servers(app, caller.user_id), ttl: app.config.turn_ttl_seconds }
+}
+
+/// After how long a peer gets fresh credentials, milliseconds: at three quarters of their life. None where they don't end.
+pub fn refresh_after_ms(config: &Config) -> Option<i64> {
+    match config.turn_auth() {
+        Some(TurnAuth::Secrets(_)) => Some(i64::from(config.turn_ttl_seconds) * 750),
+        Some(TurnAuth::Fixed { .. }) | None => None,
+    }
 }
 
 /// The password of a user name that a secret vouches for: base64 of HMAC-SHA1.

@@ -73,7 +73,6 @@ pub async fn create(app: &App, caller: &Caller, request: CreateRoomRequest) -> R
             Ok(room.clone())
         })
         .await?;
-    app.presence.show_in(user, &[room.id]);
     Ok(room)
 }
 
@@ -188,7 +187,6 @@ pub async fn add_member(app: &App, caller: &Caller, room: RoomId, request: AddMe
                 .ok_or_else(|| Error::new(Kind::Conflict, "already_member", "this account is a member already"))
         })
         .await?;
-    app.presence.show_in(member.user_id, &[room]);
     let mut members = [member];
     app.presence.fill(&mut members);
     let [member] = members;
@@ -229,7 +227,6 @@ pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<(Joined, u
                 store::members::standing(tx, room, user)?.ok_or_else(Error::room_not_found)
             })
             .await?;
-        app.presence.show_in(user, &[room]);
     }
     let role = standing.role.ok_or_else(Error::room_not_found)?;
     let (online_count, members) = roster(app, room, standing.member_count).await?;
@@ -273,20 +270,20 @@ async fn roster(app: &App, room: RoomId, count: u64) -> Result<(u64, Vec<Member>
     Ok((online_count, members))
 }
 
+/// The rooms that `user` is in.
+///
+/// # Errors
+/// As the store says.
+pub async fn memberships(app: &App, user: UserId) -> Result<Vec<RoomId>> {
+    app.db.read(move |tx| store::members::rooms_of(tx, user)).await
+}
+
 /// The rooms that `system.welcome` lists, and whether that is all of them.
 ///
 /// # Errors
 /// As the store says.
 pub async fn welcome(app: &App, user: UserId, limit: usize) -> Result<(Vec<Room>, bool)> {
-    let (ids, mut rooms) = app
-        .db
-        .read(move |tx| {
-            let ids = store::members::rooms_of(tx, user)?;
-            let rooms = store::rooms::list(tx, user, false, &After::default(), limit + 1)?;
-            Ok((ids, rooms))
-        })
-        .await?;
-    app.presence.show_in(user, &ids);
+    let mut rooms = app.db.read(move |tx| store::rooms::list(tx, user, false, &After::default(), limit + 1)).await?;
     let complete = rooms.len() <= limit;
     rooms.truncate(limit);
     Ok((rooms.into_iter().map(|(room, _)| room).collect(), complete))
