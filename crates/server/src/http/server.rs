@@ -7,10 +7,15 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use mesh_protocol::rest::{Health, Info};
+use mesh_protocol::rest::{Health, IceServers, Info};
 
 use super::extract::Json;
-use crate::{app::App, error::Result, metrics::Format, service};
+use crate::{
+    app::App,
+    error::Result,
+    metrics::Format,
+    service::{self, auth::Caller},
+};
 
 fn ok() -> Json<Health> {
     Json(Health { status: "ok".to_owned() })
@@ -23,6 +28,17 @@ fn ok() -> Json<Health> {
 )]
 pub(super) async fn get_info(State(app): State<Arc<App>>) -> Json<Info> {
     Json(service::info::info(&app))
+}
+
+/// Get STUN and TURN servers
+///
+/// With a credential of the caller's own, where TURN asks for one; ask again before `ttl` is over.
+#[utoipa::path(
+    get, path = "/api/ice-servers", tag = "server",
+    responses((status = 200, description = "The servers; none where none is set.", body = IceServers)),
+)]
+pub(super) async fn ice_servers(State(app): State<Arc<App>>, caller: Caller) -> Json<IceServers> {
+    Json(service::ice::answer(&app, &caller))
 }
 
 /// The public keys of this server's tokens

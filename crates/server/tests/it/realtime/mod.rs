@@ -87,8 +87,16 @@ fn code(event: &Value) -> &str {
     event["payload"]["code"].as_str().unwrap()
 }
 
-/// All that came before the answer to a ping: by then everything caused earlier on this connection is here.
+/// All that came before the answer to a ping: by then everything caused earlier on this connection is here. But for
+/// presence, which is told in its own time.
 async fn until_pong(peer: &mut Peer) -> Vec<Value> {
+    let mut events = all_until_pong(peer).await;
+    events.retain(|event| event["type"] != "presence.update");
+    events
+}
+
+/// The same with presence.
+async fn all_until_pong(peer: &mut Peer) -> Vec<Value> {
     let pong = peer.ask("system.ping", json!({})).await;
     assert_eq!(pong["type"], "system.pong", "{pong}");
     std::mem::take(&mut peer.waiting).into()

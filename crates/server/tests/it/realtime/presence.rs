@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{code, two_in_a_room, until_pong};
+use super::{all_until_pong, code, two_in_a_room};
 use crate::kit::{Account, Peer, Server};
 
 async fn peer_named(server: &Server, who: &Account, name: &str) -> Peer {
@@ -63,7 +63,7 @@ async fn comings_statuses_and_goings_are_told_to_the_room() {
     drop(phone);
     told(&mut a, "phone", "offline").await;
     assert_eq!(server.get(&path, &ana).await.1.as_array().unwrap().len(), 1);
-    for event in until_pong(&mut elsewhere).await {
+    for event in all_until_pong(&mut elsewhere).await {
         assert!(event["type"] != "presence.update" || event["payload"]["room_id"] == *hers, "{event}");
     }
     server.stop().await;
@@ -156,7 +156,7 @@ async fn a_large_room_hears_numbers() {
     for peer in &mut many[..5] {
         set(peer, "away").await;
     }
-    let told = until_pong(&mut a).await;
+    let told = all_until_pong(&mut a).await;
     assert!(!told.iter().any(|e| e["type"] == "presence.update"), "{told:?}");
     drop(many);
     // The last summary says that it is small again, and what is left is told one by one.
