@@ -8,10 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::cidr::Cidr;
 use super::values::{CorsOrigins, JwtAlgorithm, LogFormat, Registration, Secret, TurnTransport};
-<<<<<<< HEAD
 use crate::domain::push::PushContent;
-=======
->>>>>>> w-e
 
 /// A parsed value, or what is accepted instead.
 pub(super) type Parsed<T> = Result<T, String>;

@@ -393,18 +393,12 @@ fn several_secrets_are_split_where_each_is_long_enough() {
 fn the_table_is_whole_ordered_and_consistent() {
     let names: Vec<&str> = TABLE.iter().map(|v| v.name).collect();
     let contract = "MESH_PUBLIC_URL MESH_HOST MESH_PORT MESH_JWT_SECRET MESH_JWT_ALGORITHM MESH_JWT_PRIVATE_KEY_FILE \
-<<<<<<< HEAD
                     MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES MESH_JWT_REFRESH_TOKEN_EXPIRE_DAYS MESH_RETENTION_DAYS DATABASE_URL GOTIFY_URL \
                     GOTIFY_TOKEN NTFY_URL NTFY_TOKEN MESH_PUSH_CONTENT STUN_URL TURN_HOST TURN_PORT TURN_TRANSPORTS \
                     TURN_TLS_PORT TURN_SECRET TURN_USERNAME TURN_PASSWORD TURN_TTL_SECONDS \
-=======
-                    MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES MESH_JWT_REFRESH_TOKEN_EXPIRE_DAYS DATABASE_URL GOTIFY_URL \
-                    GOTIFY_TOKEN STUN_URL TURN_HOST TURN_PORT TURN_TRANSPORTS TURN_TLS_PORT TURN_SECRET TURN_USERNAME \
-                    TURN_PASSWORD TURN_TTL_SECONDS \
->>>>>>> w-e
                     LOG_LEVEL MESH_LOG_FORMAT MESH_REGISTRATION MESH_BCRYPT_COST MESH_LOGIN_ATTEMPTS \
                     MESH_EVENTS_PER_SECOND MESH_MAX_MESSAGE_CHARS MESH_CORS_ORIGINS MESH_TRUSTED_PROXIES \
-                    MESH_METRICS_ADDR MESH_BUS_URL MESH_SHUTDOWN_SECONDS MESH_DRAIN_SECONDS";
+                    MESH_METRICS_ADDR MESH_BUS_URL MESH_SHUTDOWN_SECONDS";
     assert_eq!(names.join(" "), contract);
     let flag = |name: &str| name.strip_prefix("MESH_").unwrap_or(name).to_lowercase().replace('_', "-");
     for v in TABLE {

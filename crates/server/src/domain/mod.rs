@@ -7,10 +7,7 @@ pub mod mentions;
 pub mod outqueue;
 pub mod policy;
 pub mod presence;
-<<<<<<< HEAD
 pub mod push;
-=======
->>>>>>> w-e
 pub mod recovery;
 pub mod scope;
 pub mod search;

@@ -237,11 +237,7 @@ impl Hub {
                 }
                 Happening::Room { room, mut event, origin } => {
                     if let RoomEvent::MemberAdded(member) | RoomEvent::MemberUpdated(member) = &mut event {
-<<<<<<< HEAD
                         self.app.presence.fill(std::slice::from_mut(&mut **member));
-=======
-                        self.app.presence.fill(std::slice::from_mut(member));
->>>>>>> w-e
                     }
                     self.tell_room(room, &event, origin.as_ref());
                 }

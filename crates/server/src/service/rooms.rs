@@ -194,14 +194,7 @@ pub async fn delete(app: &App, caller: &Caller, client: &ClientInfo, id: RoomId)
             close(tx, id, trail.now)
         })
         .await?;
-<<<<<<< HEAD
     Ok(())
-=======
-    let mut members = [member];
-    app.presence.fill(&mut members);
-    let [member] = members;
-    Ok(member)
->>>>>>> w-e
 }
 
 /// Closes a room for good, and tells the room and everybody who was in it; who that was.
