@@ -398,7 +398,7 @@ fn the_table_is_whole_ordered_and_consistent() {
                     TURN_TLS_PORT TURN_SECRET TURN_USERNAME TURN_PASSWORD TURN_TTL_SECONDS \
                     LOG_LEVEL MESH_LOG_FORMAT MESH_REGISTRATION MESH_BCRYPT_COST MESH_LOGIN_ATTEMPTS \
                     MESH_EVENTS_PER_SECOND MESH_MAX_MESSAGE_CHARS MESH_CORS_ORIGINS MESH_TRUSTED_PROXIES \
-                    MESH_METRICS_ADDR MESH_BUS_URL MESH_SHUTDOWN_SECONDS";
+                    MESH_METRICS_ADDR MESH_BUS_URL MESH_SHUTDOWN_SECONDS MESH_DRAIN_SECONDS";
     assert_eq!(names.join(" "), contract);
     let flag = |name: &str| name.strip_prefix("MESH_").unwrap_or(name).to_lowercase().replace('_', "-");
     for v in TABLE {

@@ -60,7 +60,6 @@ pub async fn open(app: &App, caller: &Caller, request: DirectRequest) -> Result<
     // Both ask under the same key, so that on one server nobody waits for a lock.
     let key = user.uuid().as_u128() ^ other.uuid().as_u128();
     let (room, new) = app.db.write(key, move |tx| make(tx, &room, user, other)).await?;
-    if new {}
     Ok((room, new))
 }
 

@@ -33,6 +33,9 @@ fn calls(room: &str) -> Vec<(&'static str, &'static str, Option<Value>)> {
         ("delete", "/api/rooms/{id}/messages/{message_id}/reactions/{emoji}", None),
         ("delete", "/api/rooms/{id}/messages/{message_id}", None),
         ("put", "/api/rooms/{id}/read", Some(json!({"seq": 1}))),
+        ("get", "/api/rooms/{id}/notifications", None),
+        ("put", "/api/rooms/{id}/notifications", Some(json!({"level": "mentions"}))),
+        ("get", "/api/rooms/{id}/export", None),
         ("delete", "/api/rooms/{id}", None),
     ]
 }
@@ -135,6 +138,10 @@ async fn to_a_stranger_a_private_room_is_none() {
     // Each of these is something that the owner may ask: what was refused was the stranger, not the words.
     for (method, path, body) in calls(&house.room) {
         let asked = filled(path, &house.room, &house, &inside);
+        // Its answer is lines of JSON; that the owner gets it is another test's.
+        if path.ends_with("/export") {
+            continue;
+        }
         let (status, answer) = house.server.ask(&method.to_uppercase(), &asked, Some(&house.ana.token), body).await;
         // Ben is out by then, and was banned.
         assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
