@@ -384,8 +384,13 @@ mod tests {
     #[test]
     fn the_page_names_everything_once() {
         let page = page().unwrap();
+        // What is said and told under one name has a heading for each.
+        let mut times: BTreeMap<String, usize> = BTreeMap::new();
         for event in Protocol::read().unwrap().events() {
-            assert_eq!(page.matches(&format!("\n### `{}`\n", event.name)).count(), 1, "{}", event.name);
+            *times.entry(event.name.to_owned()).or_default() += 1;
+        }
+        for (name, times) in times {
+            assert_eq!(page.matches(&format!("\n### `{name}`\n")).count(), times, "{name}");
         }
         assert!(!page.contains("{{"));
         assert_eq!(page, super::page().unwrap());
