@@ -2,6 +2,7 @@
 
 mod backup;
 mod database;
+mod db;
 mod doctor;
 mod token;
 mod user;
@@ -58,6 +59,7 @@ fn command() -> Command {
         .subcommand(doctor::command())
         .subcommand(user::command())
         .subcommands(backup::commands())
+        .subcommand(db::command())
         .subcommand(token::command())
         .subcommand(Command::new("openapi").about("Print the REST interface's OpenAPI 3.1 document"))
 }
@@ -96,6 +98,9 @@ fn run(matches: &ArgMatches) -> Outcome {
         && let Some(("verify", sub)) = sub.subcommand()
     {
         return backup::verify(sub);
+    }
+    if let Some(("db", sub)) = matches.subcommand() {
+        return db::run(sub);
     }
     if let Some(("migrate", sub)) = matches.subcommand()
         && let Some(("new", sub)) = sub.subcommand()

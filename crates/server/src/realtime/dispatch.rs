@@ -38,6 +38,7 @@ use crate::{
         auth::{self, Caller},
         ice, info, rooms,
     },
+    trace::{self, Kind, Span},
 };
 
 /// Events refused for their rate in a row that end a connection with 4429.
@@ -57,6 +58,8 @@ pub(super) struct Answer {
     pub(super) hub: Arc<Hub>,
     pub(super) conn: Arc<Conn>,
     pub(super) id: Option<Box<str>>,
+    /// Over when the answer is given.
+    span: Option<Span>,
 }
 
 impl Answer {
@@ -70,6 +73,9 @@ impl Answer {
     }
 
     pub(super) fn refuse(&self, refusal: Refusal) {
+        if let Some(span) = &self.span {
+            span.fail(refusal.code.as_str());
+        }
         self.send(self.hub.encoder.error(refusal, self.peer(), self.id.as_deref()));
     }
 
@@ -97,7 +103,7 @@ fn malformed(c: &mut Connection, id: Option<String>, message: String) {
 }
 
 fn answer(c: &Connection, id: Option<&str>) -> Answer {
-    Answer { hub: c.hub.clone(), conn: c.conn.clone(), id: id.map(Into::into) }
+    Answer { hub: c.hub.clone(), conn: c.conn.clone(), id: id.map(Into::into), span: None }
 }
 
 /// A binary frame: no event is one.
@@ -116,7 +122,7 @@ pub(super) fn text(c: &mut Connection, text: &str) -> Option<Command> {
     };
     c.malformed = 0;
     let id = envelope.id.as_deref();
-    let answer = answer(c, id.filter(|id| valid_id(id)));
+    let mut answer = answer(c, id.filter(|id| valid_id(id)));
     if let Err(wait) = c.bucket.take(now_ms(c.hub.app()), 1) {
         c.flooding += 1;
         let rate = c.hub.app().config.events_per_second;
@@ -135,7 +141,13 @@ pub(super) fn text(c: &mut Connection, text: &str) -> Option<Command> {
     match ClientEvent::parse(&envelope.kind, envelope.payload_text()) {
         Ok(event) => {
             c.hub.app().metrics.events_in.count(event.index());
-            act(c, event, envelope.from.as_deref(), answer)
+            answer.span = c.hub.app().tracer.as_ref().and_then(|t| t.begin(event.name(), Kind::Server, None));
+            let context = answer.span.as_ref().map(Span::context);
+            match context {
+                None => act(c, event, envelope.from.as_deref(), answer),
+                Some(context) => trace::within(context.clone(), || act(c, event, envelope.from.as_deref(), answer))
+                    .map(|command| Box::pin(trace::scoped(context, command)) as Command),
+            }
         }
         Err(EventError::UnknownType) => {
             let kind: String = envelope.kind.chars().take(100).collect();

@@ -19,6 +19,8 @@ pub async fn scrape(app: &Arc<App>, format: Format) -> Result<String> {
     let written = app.tasks.blocking(move || {
         let mut text = Text::new(format);
         house.metrics.write(&mut text);
+        let every = house.config.backup_dir.as_ref().map_or(0, |_| u64::from(house.config.backup_every_hours) * 3_600);
+        house.metrics.backups.write(&mut text, every);
         house.db.figures().write(&mut text, house.db.waiting());
         text.gauge("mesh_passwords_waiting", "Passwords that wait to be compared or hashed.", house.hasher.waiting());
         let help = "1 while the server takes work, as far as is known without asking the database.";

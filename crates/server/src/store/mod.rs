@@ -5,6 +5,7 @@ pub mod audit;
 pub mod backup;
 pub mod bans;
 pub mod changes;
+pub mod copy;
 pub mod db;
 pub mod direct;
 pub mod farewell;
@@ -75,7 +76,7 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Writes what is there already: it changes nothing, and reaches the disk.
+/// Writes what means nothing, and reaches the disk.
 ///
 /// # Errors
 /// Where nothing can be written.

@@ -59,8 +59,21 @@ impl House {
         panic!("nothing was refused");
     }
 
-    /// Everywhere it is told what is wrong, and what needs no writing goes on.
+    async fn figure(&self, name: &str) -> f64 {
+        let figures = self.rest.http.get(format!("{}/metrics", self.rest.base)).send().await.unwrap();
+        sum(&parse(&figures.text().await.unwrap()), name, &[])
+    }
+
+    /// Everywhere it is told what is wrong, and what needs no writing goes on; also after the server has tried to write by
+    /// itself, and could not.
     async fn tells(&self, code: &str) {
+        let failed = self.figure("mesh_store_transactions_failed_total").await;
+        soon("attempts to write", async {
+            while self.figure("mesh_store_transactions_failed_total").await < failed + 2.0 {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        })
+        .await;
         let (status, ready) = self.rest.ask("GET", "/ready", None, None).await;
         assert_eq!((status, &ready["code"]), (503, &json!(code)), "{ready}");
         assert_eq!(self.rest.ask("GET", "/health", None, None).await.0, 200);
@@ -101,19 +114,23 @@ impl House {
 }
 
 /// A file system of its own, small, in memory.
-struct Disk(PathBuf);
+pub(super) struct Disk(PathBuf);
 
 impl Disk {
     /// Needs root.
-    fn mount(at: PathBuf, size: &str) -> Option<Self> {
+    pub(super) fn mount(at: PathBuf, size: &str) -> Option<Self> {
         std::fs::create_dir(&at).unwrap();
         let mounted =
             Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).output();
         mounted.is_ok_and(|mounted| mounted.status.success()).then_some(Self(at))
     }
 
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+
     /// Takes all the room that is left.
-    fn fill(&self) -> PathBuf {
+    pub(super) fn fill(&self) -> PathBuf {
         let path = self.0.join("ballast");
         let mut ballast = std::fs::File::create(&path).unwrap();
         while ballast.write_all(&[1; 4096]).is_ok() {}
