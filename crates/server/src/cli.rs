@@ -27,7 +27,7 @@ const EXIT_FAILURE: u8 = 1;
 
 fn command() -> Command {
     Command::new("mesh-server")
-        .version(crate::service::info::VERSION)
+        .version(crate::service::info::BUILD)
         .about("A self-hosted control plane for private collaboration")
         .after_help("With nothing configured it listens on port 8000 and keeps its data in ./mesh.db.")
         .args(config::clap_args())

@@ -52,7 +52,10 @@ fn given(sub: &ArgMatches, name: &str) -> Result<DatabaseUrl, (u8, String)> {
     };
     let url = DatabaseUrl::parse(held.trim()).map_err(|e| (EXIT_CONFIG, format!("{name}: {e}")))?;
     if url == DatabaseUrl::SqliteMemory {
-        return Err((EXIT_CONFIG, format!("{name}: a database in memory is nobody else's; expected a file or PostgreSQL")));
+        return Err((
+            EXIT_CONFIG,
+            format!("{name}: a database in memory is nobody else's; expected a file or PostgreSQL"),
+        ));
     }
     Ok(url)
 }
@@ -82,10 +85,8 @@ impl Progress {
 
 fn told(copied: &[Copied], verified: bool, json: bool) -> String {
     if json {
-        let tables: Vec<_> = copied
-            .iter()
-            .map(|t| serde_json::json!({"table": t.table, "rows": t.rows, "hash": t.hash}))
-            .collect();
+        let tables: Vec<_> =
+            copied.iter().map(|t| serde_json::json!({"table": t.table, "rows": t.rows, "hash": t.hash})).collect();
         return format!("{}\n", serde_json::json!({"tables": tables, "verified": verified}));
     }
     let width = copied.iter().map(|t| t.table.len()).max().unwrap_or(0);

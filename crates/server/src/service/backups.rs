@@ -172,9 +172,13 @@ mod tests {
         let now = 1_795_635_845_000;
         let name = name_at(now).unwrap();
         assert_eq!((name.as_str(), time_in(&name)), ("mesh-20261125T194405Z.db", Some(now)));
-        for other in
-            ["mesh.db", "mesh-20261125T194405Z.db.new", "mesh-2026.db", "old-mesh-20261125T194405Z.db", "mesh-20261325T194405Z.db"]
-        {
+        for other in [
+            "mesh.db",
+            "mesh-20261125T194405Z.db.new",
+            "mesh-2026.db",
+            "old-mesh-20261125T194405Z.db",
+            "mesh-20261325T194405Z.db",
+        ] {
             assert_eq!(time_in(other), None, "{other}");
         }
     }

@@ -10,6 +10,12 @@ use crate::{app::App, config::Registration};
 /// The server's version, SemVer.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The commit that it was built from, or `unknown`: see `build.rs`.
+pub const COMMIT: &str = env!("MESH_BUILD_COMMIT");
+
+/// What `--version` says: the version, the commit and its date.
+pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MESH_BUILD"), ")");
+
 /// `GET /api/info`.
 pub fn info(app: &App) -> Info {
     Info {

@@ -26,7 +26,7 @@ pub async fn scrape(app: &Arc<App>, format: Format) -> Result<String> {
         let help = "1 while the server takes work, as far as is known without asking the database.";
         text.gauge("mesh_ready", help, u8::from(health::trouble(&house).is_none()));
         text.family("mesh_build", Kind::Info, "What is running.");
-        text.sample("_info", &[("version", info::VERSION)], 1);
+        text.sample("_info", &[("version", info::VERSION), ("commit", info::COMMIT)], 1);
         write_process(&mut text, house.started_ms);
         text.finish()
     });

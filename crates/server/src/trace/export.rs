@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use reqwest::{Client, header::{HeaderMap, HeaderName, HeaderValue}};
+use reqwest::{
+    Client,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
 use tokio::sync::mpsc;
 
 use super::{Record, otlp};
@@ -142,8 +145,7 @@ impl Exporter {
     async fn post(&self, batch: &[Record]) -> Result<(), Refusal> {
         let body = otlp::request(&self.service, &self.instance, batch);
         let request = self.client.post(&self.url).headers(self.headers.clone()).json(&body);
-        let response =
-            request.send().await.map_err(|e| Refusal { why: outbound::why(&e), again: true })?;
+        let response = request.send().await.map_err(|e| Refusal { why: outbound::why(&e), again: true })?;
         let status = response.status().as_u16();
         match status {
             200..=299 => Ok(()),

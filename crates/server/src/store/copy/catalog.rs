@@ -168,8 +168,7 @@ mod tests {
     fn nothing_is_forgotten_and_the_order_holds() {
         let id: &[(&str, Type)] = &[("id", Type::Text)];
         let whole: &[(&str, &[(&str, Type)], &[&str])] = &[("a", id, &["b"]), ("b", id, &["c", "b"]), ("c", id, &[])];
-        let names: Vec<_> =
-            plan(&catalog(whole), &catalog(whole)).unwrap().into_iter().map(|part| part.name).collect();
+        let names: Vec<_> = plan(&catalog(whole), &catalog(whole)).unwrap().into_iter().map(|part| part.name).collect();
         assert_eq!(names, ["c", "b", "a"]);
         let err = |from: &[(&str, &[(&str, Type)], &[&str])]| plan(&catalog(from), &catalog(whole)).unwrap_err();
         assert!(err(&whole[1..]).contains("a is in one of the two"));

@@ -120,11 +120,7 @@ fn param(cell: &Cell) -> Param<'_> {
 }
 
 /// Walks a table in pages, by its key.
-fn walk(
-    tx: &mut Tx<'_>,
-    part: &Part,
-    mut each: impl FnMut(Vec<Row>) -> Result<(), Error>,
-) -> Result<(), Error> {
+fn walk(tx: &mut Tx<'_>, part: &Part, mut each: impl FnMut(Vec<Row>) -> Result<(), Error>) -> Result<(), Error> {
     let (columns, table, key) = (list(&part.columns), quoted(&part.name), list(&part.key));
     let marks = (1..=part.key.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
     let first = format!("SELECT {columns} FROM {table} ORDER BY {key} LIMIT {PAGE}");
@@ -208,10 +204,8 @@ pub fn copy(
             return Err(format!("{TO} is not empty: there are rows in {}", part.name));
         }
     }
-    let copied = plan
-        .iter()
-        .map(|part| table(&mut source, &mut target, part, progress))
-        .collect::<Result<Vec<_>, String>>()?;
+    let copied =
+        plan.iter().map(|part| table(&mut source, &mut target, part, progress)).collect::<Result<Vec<_>, String>>()?;
     // On PostgreSQL the index went with each row.
     let mut indexed = 0;
     loop {

@@ -168,6 +168,9 @@ fn what_cannot_be_copied_by_itself_is_refused_at_the_start() {
         command.envs([("DATABASE_URL", url), ("MESH_BACKUP_DIR", "backups"), ("MESH_PORT", "0")]);
         let (status, _, errors) = output(command);
         assert_eq!((status, errors.lines().count()), (Some(2), 1), "{errors}");
-        assert!(errors.contains("MESH_BACKUP_DIR") && errors.contains("pg_dump") && !errors.contains("hunter2"), "{errors}");
+        assert!(
+            errors.contains("MESH_BACKUP_DIR") && errors.contains("pg_dump") && !errors.contains("hunter2"),
+            "{errors}"
+        );
     }
 }

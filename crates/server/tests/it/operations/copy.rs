@@ -210,9 +210,11 @@ fn what_cannot_be_copied_is_refused_and_leaves_nothing() {
         assert_eq!(output(command).0, Some(0));
     };
     migrate(&house, &["up"]);
-    let is_new = || !dir.path().join("new.db").exists() || {
-        let conn = rusqlite::Connection::open(dir.path().join("new.db")).unwrap();
-        conn.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)).unwrap() == 0
+    let is_new = || {
+        !dir.path().join("new.db").exists() || {
+            let conn = rusqlite::Connection::open(dir.path().join("new.db")).unwrap();
+            conn.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)).unwrap() == 0
+        }
     };
 
     assert!(refused(&url("none.db"), &empty, 1).contains("there is no"));
@@ -243,8 +245,11 @@ fn what_cannot_be_copied_is_refused_and_leaves_nothing() {
 
     // A log with a hole, and a text that the other database does not take.
     let conn = rusqlite::Connection::open(dir.path().join("house.db")).unwrap();
-    conn.execute_batch("INSERT INTO users (id, username, username_key, display_name, password_hash, role, created_at) \
-        VALUES ('u', 'ana', 'ana', 'a' || char(0) || 'b', 'x', 'admin', 1)").unwrap();
+    conn.execute_batch(
+        "INSERT INTO users (id, username, username_key, display_name, password_hash, role, created_at) \
+        VALUES ('u', 'ana', 'ana', 'a' || char(0) || 'b', 'x', 'admin', 1)",
+    )
+    .unwrap();
     if let Some(server) = postgres_url() {
         let target = Database::postgres(&server);
         let told = refused(&house, &target.url, 1);
@@ -253,8 +258,11 @@ fn what_cannot_be_copied_is_refused_and_leaves_nothing() {
         // Nothing of the first attempt is left in the way.
         assert_eq!(run(&["db", "copy", &house, &target.url, "--verify"]).0, Some(0));
     }
-    conn.execute_batch("INSERT INTO rooms (id, name, visibility, kind, owner_id, last_seq, member_count, activity_at, \
-        created_at, updated_at) VALUES ('r', 'r', 'public', 'group', 'u', 3, 0, 1, 1, 1)").unwrap();
+    conn.execute_batch(
+        "INSERT INTO rooms (id, name, visibility, kind, owner_id, last_seq, member_count, activity_at, \
+        created_at, updated_at) VALUES ('r', 'r', 'public', 'group', 'u', 3, 0, 1, 1, 1)",
+    )
+    .unwrap();
     assert!(refused(&house, &empty, 1).contains("holes"));
     assert!(is_new());
 }
@@ -320,9 +328,22 @@ async fn a_house_moves_to_postgres_and_back_and_goes_on() {
     let here = server.stop().await;
 
     let first = copied(&here, &there);
-    for table in ["users", "sessions", "rooms", "messages", "room_changes", "message_reactions", "message_mentions",
-        "room_bans", "room_invites", "registration_invites", "access_tokens", "totp", "audit_log", "push_settings"]
-    {
+    for table in [
+        "users",
+        "sessions",
+        "rooms",
+        "messages",
+        "room_changes",
+        "message_reactions",
+        "message_mentions",
+        "room_bans",
+        "room_invites",
+        "registration_invites",
+        "access_tokens",
+        "totp",
+        "audit_log",
+        "push_settings",
+    ] {
         assert!(first[table].0 > 0, "no {table}");
     }
     let there = goes_on(there, &settings, &ana, &ben, &room, &before).await;

@@ -163,7 +163,10 @@ async fn requests_events_and_transactions_arrive_and_no_secret() {
     assert_eq!((good.kind, good.failed, bad.failed), (2, false, true));
     assert_eq!(bad.attributes["error.type"], code);
     let written = children(good);
-    assert!(written.iter().any(|s| s.name == "store.write" && s.end <= good.end), "over when it is answered: {written:?}");
+    assert!(
+        written.iter().any(|s| s.name == "store.write" && s.end <= good.end),
+        "over when it is answered: {written:?}"
+    );
     for name in ["system.hello", "room.join"] {
         let [span] = &named(name)[..] else { panic!("{name}") };
         assert!(!children(span).is_empty(), "{name} asks the store");
@@ -171,8 +174,17 @@ async fn requests_events_and_transactions_arrive_and_no_secret() {
 
     let all = bodies.iter().map(Value::to_string).collect::<String>();
     for secret in [
-        "correct horse", &ana.token, "trace-ana", &room, &ana.id, "a traced room", "words that nobody", "a-code-that-is-secret",
-        "nothing-that-was-there", "hunter2", other,
+        "correct horse",
+        &ana.token,
+        "trace-ana",
+        &room,
+        &ana.id,
+        "a traced room",
+        "words that nobody",
+        "a-code-that-is-secret",
+        "nothing-that-was-there",
+        "hunter2",
+        other,
     ] {
         assert!(!all.contains(secret), "{secret} was told");
     }

@@ -3,7 +3,10 @@
 //! `tests/fixtures/NNNN.{sqlite,postgres}.sql` are what the binaries of that time left behind; `make.py` beside them makes
 //! those of a new release.
 
-use std::{collections::BTreeMap, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use mesh_server::store::migrate::MIGRATIONS;
 use serde_json::{Value, json};
@@ -43,9 +46,11 @@ fn sql(database: &Database, text: String) {
         None => {
             let url = database.url.clone();
             // The synchronous client must not run on a runtime's thread.
-            std::thread::spawn(move || postgres::Client::connect(&url, postgres::NoTls).unwrap().batch_execute(&text).unwrap())
-                .join()
-                .unwrap();
+            std::thread::spawn(move || {
+                postgres::Client::connect(&url, postgres::NoTls).unwrap().batch_execute(&text).unwrap()
+            })
+            .join()
+            .unwrap();
         }
     }
 }
