@@ -225,6 +225,12 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
     let figures: Arc<metrics::Store> = Arc::default();
     let (writer, jobs) = crossbeam_channel::bounded(QUEUE);
     let mut session = Session::open(&place, &name, false).map_err(say)?;
+    // SQLite opens it all the same, for reading, and would stay so when the cause is gone.
+    if session.conn.is_readonly("main").map_err(say)?
+        && let Place::File(path) = &place
+    {
+        return Err(format!("cannot write the database {}: the file or its file system is read-only", path.display()));
+    }
     // In memory, readers would hold the writer up: there is one connection for all.
     let readers = match place {
         Place::File(_) => {
@@ -311,6 +317,10 @@ fn commit(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<Vec<crate:
         // A full disk, or a failed read or write: SQLite takes all of it back, and what followed would commit by itself.
         if session.conn.is_autocommit() {
             return Err(Error::internal("SQLite took the transaction back"));
+        }
+        // The job is not to blame, and the others would fare no better.
+        if !keep && session.trouble.is_some() {
+            return Err(Error::internal("the database takes no writes"));
         }
         if session.savepoint {
             if !keep {
