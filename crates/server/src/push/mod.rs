@@ -110,10 +110,15 @@ impl Push {
         self.driver.as_ref()
     }
 
+    /// Wakes the worker: something that is to be told was committed.
+    pub fn wake(&self) {
+        self.outbox.notify_one();
+    }
+
     /// Wakes the worker where something was said. Called after each commit: it costs next to nothing.
     pub fn hear(&self, happenings: &[Happening]) {
         if happenings.iter().any(|h| matches!(h, Happening::Change { change: Change::Created(_), .. })) {
-            self.outbox.notify_one();
+            self.wake();
         }
     }
 }

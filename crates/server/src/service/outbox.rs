@@ -20,7 +20,7 @@ use crate::{
         wanted,
     },
     error::Result,
-    push::{Note, Outcome, Verdict},
+    push::{Note, Outcome, Push, Verdict},
     store::{
         self, Tx,
         push::{Cause, Due, NewDue, Reader},
@@ -53,31 +53,60 @@ pub(super) fn message(tx: &mut Tx<'_>, id: &str, room: &str, seq: u64, author: &
     store::push::enqueue(tx, PushKind::Message, id, room, seq, author, now)
 }
 
-/// Notes that somebody is calling: a row in the caller's own transaction, where push is on. After the commit,
-/// `app.push.outbox.notify_one()` sends it without delay.
-///
-/// # Errors
-/// As the store says.
-pub fn ring(tx: &mut Tx<'_>, call: &str, room: RoomId, from: UserId, now: i64) -> Result<()> {
-    store::push::enqueue(tx, PushKind::Ring, call, &room.to_string(), 0, &from.to_string(), now)
+/// A call, as its push knows it. Its id is the caller's choice: the room is part of its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Where.
+    pub room: RoomId,
+    /// Who calls.
+    pub from: UserId,
 }
 
-/// Takes a ring back that has not left: it was answered, declined or cancelled.
-///
-/// # Errors
-/// As the store says.
-pub fn unring(tx: &mut Tx<'_>, call: &str) -> Result<()> {
-    store::push::unring(tx, call)
+impl Call<'_> {
+    /// Ids of calls are their callers' choice: the room keeps one from touching another's.
+    fn key(&self) -> String {
+        format!("{}/{}", self.room, self.id)
+    }
 }
 
-/// Notes that nobody answered a call.
+/// Notes that somebody is calling: one row in the caller's own transaction, none where push is off. Whoever is in the
+/// room and has no connection is rung. After the commit, [`Push::wake`] sends it without delay; within a second it leaves
+/// anyhow.
 ///
 /// # Errors
 /// As the store says.
-pub fn missed(tx: &mut Tx<'_>, call: &str, room: RoomId, from: UserId, now: i64) -> Result<()> {
-    unring(tx, call)?;
-    let id = format!("{call}:missed");
-    store::push::enqueue(tx, PushKind::Missed, &id, &room.to_string(), 0, &from.to_string(), now)
+pub fn ring(push: &Push, tx: &mut Tx<'_>, call: Call<'_>, now: i64) -> Result<()> {
+    if !push.is_on() {
+        return Ok(());
+    }
+    store::push::enqueue(tx, PushKind::Ring, &call.key(), &call.room.to_string(), 0, &call.from.to_string(), now)
+}
+
+/// Takes a ring back that has not left: the call was answered, declined by the only other, cancelled, or has ended. Whoever
+/// answers or declines has a connection, and is not rung by push in any case.
+///
+/// # Errors
+/// As the store says.
+pub fn unring(push: &Push, tx: &mut Tx<'_>, call: Call<'_>) -> Result<()> {
+    if !push.is_on() {
+        return Ok(());
+    }
+    store::push::unring(tx, &call.key())
+}
+
+/// Notes that nobody answered a call; a ring that has not left is taken back.
+///
+/// # Errors
+/// As the store says.
+pub fn missed(push: &Push, tx: &mut Tx<'_>, call: Call<'_>, now: i64) -> Result<()> {
+    if !push.is_on() {
+        return Ok(());
+    }
+    unring(push, tx, call)?;
+    let id = format!("{}/missed", call.key());
+    store::push::enqueue(tx, PushKind::Missed, &id, &call.room.to_string(), 0, &call.from.to_string(), now)
 }
 
 /// What a process that was killed had claimed is tried at once.
