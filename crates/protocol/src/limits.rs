@@ -21,6 +21,10 @@ pub const HELLO_SECONDS: u64 = 10;
 pub const MAX_MALFORMED: u32 = 10;
 /// A connection's burst of events, as a multiple of `MESH_EVENTS_PER_SECOND`.
 pub const EVENTS_BURST_FACTOR: u32 = 4;
+/// Events of `rtc` that a connection may send a second, beside `MESH_EVENTS_PER_SECOND` for all others.
+pub const SIGNALS_PER_SECOND: u32 = 100;
+/// A connection's burst of these: the candidates of thirty calls that begin at once.
+pub const SIGNALS_BURST: u32 = 1_000;
 /// Items of a REST list unless `limit` says otherwise.
 pub const DEFAULT_PAGE: usize = 50;
 /// The largest `limit` of a REST list.

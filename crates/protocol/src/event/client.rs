@@ -1,6 +1,6 @@
 //! What a client may send.
 
-use super::{EventError, EventInfo, chat, presence, read_payload, room, system};
+use super::{EventError, EventInfo, chat, presence, read_payload, room, rtc, system};
 
 macro_rules! client_events {
     ($($(#[doc = $doc:literal])* $name:literal => $variant:ident($payload:ty), answered by $reply:literal;)*) => {
@@ -90,4 +90,15 @@ client_events! {
     "chat.history" => History(chat::History), answered by "chat.history";
     /// Tells how available this peer is. The rooms of its user hear it as `presence.update`.
     "presence.set" => PresenceSet(presence::Set), answered by "system.ack";
+    /// Offers the peer in `to` a WebRTC session, or changes the one there is: opens the call `call_id` between the two.
+    /// Needs a capability token with `call` or `screen` for the room, and for that peer where it names one. The answer is
+    /// a receipt: the event stands in that peer's queue. Where the two make an offer at once, the second one to arrive is
+    /// refused with `conflict`: its sender is the polite one.
+    "rtc.offer" => RtcOffer(rtc::Signal), answered by "system.ack";
+    /// Answers the offer that the peer in `to` made last, within a call.
+    "rtc.answer" => RtcAnswer(rtc::Signal), answered by "system.ack";
+    /// Gives the peer in `to` an ICE candidate, within a call.
+    "rtc.ice" => RtcIce(rtc::Signal), answered by "system.ack";
+    /// Ends the call with the peer in `to`.
+    "rtc.bye" => RtcBye(rtc::Signal), answered by "system.ack";
 }

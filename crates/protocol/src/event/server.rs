@@ -121,6 +121,16 @@ server_events! {
     /// has changed, at most once a second. Who they are tells `GET /api/rooms/{id}/members?online=true`. Once more when
     /// the room has 200 peers or fewer again: from then on each is told of.
     "presence.summary" => PresenceSummary(presence::Summary);
+    /// The peer in `from` offers a WebRTC session, or changes the one there is. An own offer that is under way has lost:
+    /// take it back and answer this one.
+    "rtc.offer" => RtcOffer(rtc::Offer);
+    /// The peer in `from` answers the offer made to it.
+    "rtc.answer" => RtcAnswer(rtc::Answer);
+    /// The peer in `from` gives an ICE candidate.
+    "rtc.ice" => RtcIce(rtc::Ice);
+    /// The call is over: by the peer in `from`; or where `from` is `"server"`, because of `reason` (`peer_gone`, `left`,
+    /// `kicked`, `banned`, `room_deleted`, `not_allowed`, `session_ended`, `account_disabled`), the call with `peer_id`.
+    "rtc.bye" => RtcBye(rtc::Bye);
     /// Comes unasked when three quarters of the life of the TURN credential are over that the connection was given last.
     "rtc.ice_servers" => RtcIceServers(rtc::IceServers);
 }

@@ -95,7 +95,12 @@ impl std::fmt::Debug for Auth {
 
 /// Payload of `system.ack`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Ack {}
+pub struct Ack {
+    /// Only of an `rtc.offer`: whether its sender is the polite one, who takes the own offer back where both make one at
+    /// once. False: this offer stands. One that does not is refused with `conflict`, whose `details` say `polite: true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polite: Option<bool>,
+}
 
 /// Payload of `system.token_expiring`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

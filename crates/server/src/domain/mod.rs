@@ -1,7 +1,9 @@
 //! The rules: pure functions and state machines. No async, no input or output; the time is an argument.
 
 pub mod bucket;
+pub mod call;
 pub mod feed;
+pub mod gone;
 pub mod happening;
 pub mod mentions;
 pub mod outqueue;

@@ -110,6 +110,10 @@ const EVENTS: &[(&str, Need)] = &[
     ("chat.typing", Need::Scope(Scope::ChatWrite)),
     ("chat.read", Need::Scope(Scope::ChatRead)),
     ("chat.history", Need::Scope(Scope::ChatRead)),
+    ("rtc.offer", Need::Scope(Scope::Rtc)),
+    ("rtc.answer", Need::Scope(Scope::Rtc)),
+    ("rtc.ice", Need::Scope(Scope::Rtc)),
+    ("rtc.bye", Need::Scope(Scope::Rtc)),
 ];
 
 /// What a request needs; `path` is the route, not the request's own path.

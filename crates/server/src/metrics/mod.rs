@@ -191,6 +191,8 @@ pub struct Metrics {
     pub sockets: Gauge,
     /// Those of them that have said hello.
     pub peers: Gauge,
+    /// Calls between two peers that are open.
+    pub calls: Gauge,
     /// WebSockets opened.
     pub opened: Counter,
     /// Rooms that a connection listens to, or is about to.
@@ -227,6 +229,7 @@ impl Default for Metrics {
         Self {
             sockets: Gauge::default(),
             peers: Gauge::default(),
+            calls: Gauge::default(),
             opened: Counter::default(),
             rooms: Gauge::default(),
             events_in: Counters::new(ClientEvent::NAMES),
@@ -272,6 +275,7 @@ impl Metrics {
     pub fn write(&self, text: &mut Text) {
         text.gauge("mesh_websockets", "Open WebSockets with a valid credential.", self.sockets.get());
         text.gauge("mesh_peers", "Connections that have said hello.", self.peers.get());
+        text.gauge("mesh_calls", "Calls that are open, each between two peers.", self.calls.get());
         text.gauge("mesh_rooms_listened", "Rooms that a connection listens to.", self.rooms.get());
         text.counter("mesh_websockets_opened", "WebSockets opened.", self.opened.get());
         text.family("mesh_websockets_ended", Kind::Counter, "WebSockets ended, by close code.");

@@ -14,7 +14,9 @@ use bytes::Bytes;
 use mesh_protocol::{
     CloseCode, Timestamp,
     event::system::{Goodbye, TokenExpiring},
-    limits::{EVENTS_BURST_FACTOR, HEARTBEAT_SECONDS, HELLO_SECONDS, MAX_FRAME_BYTES},
+    limits::{
+        EVENTS_BURST_FACTOR, HEARTBEAT_SECONDS, HELLO_SECONDS, MAX_FRAME_BYTES, SIGNALS_BURST, SIGNALS_PER_SECOND,
+    },
 };
 use tokio::{
     io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
@@ -78,6 +80,8 @@ pub(super) struct Connection {
     /// The event that is being acted on: the next is read when it is done.
     command: Option<Command>,
     pub(super) bucket: Bucket,
+    /// Signalling has its own: the candidates of a call come by the dozen.
+    pub(super) signals: Bucket,
     /// Malformed frames in a row.
     pub(super) malformed: u32,
     /// Events refused for their rate in a row.
@@ -119,6 +123,7 @@ pub(super) async fn serve(io: TcpStream, early: Bytes, hub: Arc<Hub>, conn: Arc<
     let mut connection = Connection {
         io,
         bucket: Bucket::new(rate, rate.saturating_mul(EVENTS_BURST_FACTOR), dispatch::now_ms(&app)),
+        signals: Bucket::new(SIGNALS_PER_SECOND, SIGNALS_BURST, dispatch::now_ms(&app)),
         conn,
         hub,
         decoder: Decoder::new(MAX_FRAME_BYTES),

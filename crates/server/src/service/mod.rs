@@ -22,6 +22,7 @@ pub mod members;
 pub mod metrics;
 pub mod notifications;
 pub mod outbox;
+pub mod peers;
 pub mod presence;
 pub mod retention;
 pub mod room_invites;

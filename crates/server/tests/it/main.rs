@@ -11,6 +11,7 @@
 )]
 
 mod admin;
+mod calls;
 mod client;
 mod conversation;
 mod doctor;

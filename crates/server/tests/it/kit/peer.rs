@@ -70,9 +70,19 @@ impl Peer {
 
     /// Sends an event with an id and gives its answer; others wait.
     pub async fn ask(&mut self, kind: &str, payload: Value) -> Value {
+        self.ask_with(json!({"type": kind, "payload": payload})).await
+    }
+
+    /// The same for something that another peer is to get.
+    pub async fn ask_to(&mut self, to: &str, kind: &str, payload: Value) -> Value {
+        self.ask_with(json!({"type": kind, "to": to, "payload": payload})).await
+    }
+
+    async fn ask_with(&mut self, mut event: Value) -> Value {
         self.next += 1;
         let id = format!("q{}", self.next);
-        self.send(json!({"type": kind, "id": id, "payload": payload})).await;
+        event["id"] = json!(id);
+        self.send(event).await;
         loop {
             let event = self.read().await;
             if event["reply_to"] == id.as_str() {

@@ -56,6 +56,10 @@ fn events(room: &str, message: &str) -> Vec<(&'static str, Value)> {
         ("chat.typing", about(json!({"typing": true}))),
         ("chat.read", about(json!({"seq": 1}))),
         ("chat.history", about(json!({}))),
+        ("rtc.offer", about(json!({"call_id": "c1", "capability_token": "x", "sdp": "v=0"}))),
+        ("rtc.answer", about(json!({"call_id": "c1", "sdp": "v=0"}))),
+        ("rtc.ice", about(json!({"call_id": "c1", "candidate": null}))),
+        ("rtc.bye", about(json!({"call_id": "c1"}))),
         ("room.leave", about(json!({}))),
         ("room.join", about(json!({"since_seq": 0}))),
     ]
@@ -173,6 +177,8 @@ async fn a_public_room_asks_to_be_joined_first() {
         match name {
             "room.leave" => assert_eq!(answer["type"], "room.left"),
             "room.join" => assert_eq!(answer["type"], "room.joined"),
+            // What goes between its members has no room for others, public or not.
+            _ if name.starts_with("rtc.") => assert_eq!(answer["payload"]["code"], "not_found", "{name}: {answer}"),
             _ => assert_eq!(answer["payload"]["code"], "forbidden", "{name}: {answer}"),
         }
     }

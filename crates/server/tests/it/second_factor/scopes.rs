@@ -42,6 +42,10 @@ const EVENTS: &[(&str, &str)] = &[
     ("chat.typing", "chat:write"),
     ("chat.read", "chat:read"),
     ("chat.history", "chat:read"),
+    ("rtc.offer", "rtc"),
+    ("rtc.answer", "rtc"),
+    ("rtc.ice", "rtc"),
+    ("rtc.bye", "rtc"),
 ];
 
 fn expected(table: &[(&str, &str)], name: &str, scope: &str) -> bool {
