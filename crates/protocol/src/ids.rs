@@ -109,6 +109,10 @@ uuid_id!(
     /// A login; it outlives connections and access tokens.
     SessionId
 );
+uuid_id!(
+    /// A session between two agents.
+    P2pSessionId
+);
 
 /// A connection's name: 1–64 of `A-Za-z0-9._-`, held by one user at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

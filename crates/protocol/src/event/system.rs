@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Timestamp, UserId,
     code::{Action, ErrorCode},
-    ids::{PeerId, SessionId},
+    ids::{P2pSessionId, PeerId, SessionId},
     model::{IceServer, PeerType, Room},
 };
 
@@ -100,6 +100,9 @@ pub struct Ack {
     /// once. False: this offer stands. One that does not is refused with `conflict`, whose `details` say `polite: true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub polite: Option<bool>,
+    /// What `p2p.session.request` has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<P2pSessionId>,
 }
 
 /// Payload of `system.token_expiring`.

@@ -47,7 +47,7 @@ pub(super) fn offer(caller: Arc<Caller>, signal: Signal, to: Option<&str>, answe
     Some(Box::pin(async move {
         match offered(&answer, &caller, signal, to.as_deref()).await {
             Ok(()) if answer.id.is_some() => {
-                let ack = Ack { polite: Some(false) };
+                let ack = Ack { polite: Some(false), ..Ack::default() };
                 answer.send(answer.hub.encoder.event(&ack, answer.peer(), answer.id.as_deref()));
             }
             Ok(()) => {}

@@ -27,7 +27,7 @@ use super::{
     connection::Connection,
     encode::{details, plain_refusal, refusal},
     hub::Hub,
-    join, speech,
+    join, p2p, shares, speech,
 };
 use crate::{
     app::App,
@@ -242,6 +242,42 @@ fn act(c: &mut Connection, event: ClientEvent, envelope: &Envelope<'_>, answer: 
         }
         ClientEvent::RtcBye(signal) => {
             calls::part(&caller, Part::Bye, signal, envelope.to.as_deref(), &answer);
+            None
+        }
+        ClientEvent::P2pRequest(ask) => p2p::request(caller, ask, answer),
+        ClientEvent::P2pAccept(ask) => {
+            p2p::accept(ask, &answer);
+            None
+        }
+        ClientEvent::P2pReject(ask) => {
+            p2p::reject(ask, &answer);
+            None
+        }
+        ClientEvent::P2pClose(ask) => {
+            p2p::close(ask.session_id, &answer);
+            None
+        }
+        ClientEvent::FileShare(ask) => shares::share_file(caller, ask, answer),
+        ClientEvent::FileUnshare(ask) => {
+            shares::unshare_file(&caller, &ask, &answer);
+            None
+        }
+        ClientEvent::TerminalShare(ask) => shares::share_terminal(caller, ask, answer),
+        ClientEvent::TerminalUnshare(ask) => {
+            shares::unshare_terminal(&caller, &ask, &answer);
+            None
+        }
+        ClientEvent::ControlRequest(ask) => shares::ask_control(caller, ask, answer),
+        ClientEvent::ControlGrant(ask) => {
+            shares::grant(ask, &answer);
+            None
+        }
+        ClientEvent::ControlRelease(ask) => {
+            shares::release(&ask, &answer);
+            None
+        }
+        ClientEvent::ControlRevoke(ask) => {
+            shares::revoke(&ask, &answer);
             None
         }
         ClientEvent::MessageSend(send) => {

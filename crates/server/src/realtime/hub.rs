@@ -29,7 +29,9 @@ use crate::{
         gone::{End, Gone},
         happening::{Ending, Happening, Origin, RoomEvent, Told, UserEvent},
         outqueue::Class,
+        p2p::Sessions,
         recovery::CatchUp,
+        shares::Shares,
     },
     service::chat,
 };
@@ -60,6 +62,8 @@ pub struct Hub {
     fill: mpsc::Sender<RoomId>,
     pub(super) ticks: Ticks,
     pub(super) calls: Mutex<Calls>,
+    pub(super) sessions: Mutex<Sessions>,
+    pub(super) shares: Mutex<Shares>,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,6 +82,8 @@ impl Hub {
             fill,
             ticks: Ticks::new(),
             calls: Mutex::default(),
+            sessions: Mutex::default(),
+            shares: Mutex::default(),
             app: app.clone(),
         });
         let listener = hub.clone();
@@ -181,6 +187,11 @@ impl Hub {
     /// The connection that holds a name, and whose it is.
     pub(super) fn held(&self, peer: &PeerId) -> Option<(Arc<Conn>, UserId)> {
         locked(&self.people).by_peer.get(peer).map(|held| (held.conn.clone(), held.user))
+    }
+
+    /// The connections of a user that have said hello.
+    pub(super) fn connections_of(&self, user: UserId) -> Vec<Arc<Conn>> {
+        locked(&self.people).by_user.get(&user).cloned().unwrap_or_default()
     }
 
     /// Whether the connection holds its name still.

@@ -127,19 +127,30 @@ pub async fn shown(
     any_of: &[Capability],
     target: &PeerId,
 ) -> Result<CapabilityClaims> {
-    let token = token.filter(|token| !token.is_empty()).ok_or_else(|| {
-        let words: Vec<_> = any_of.iter().map(|c| c.as_str()).collect();
-        let message = format!("capability_token: this needs a capability token with {}", words.join(" or "));
-        Error::new(Kind::Forbidden, "capability_required", message)
-    })?;
-    let invalid =
-        |message: String| Error::new(Kind::Forbidden, "capability_invalid", format!("capability_token: {message}"));
+    let token = given(token, any_of)?;
     let claims = check_any(app, caller, token, room, any_of).await.map_err(|e| match e.kind {
-        Kind::Unauthorized | Kind::Forbidden => invalid(e.message),
+        Kind::Unauthorized | Kind::Forbidden => invalid(&e.message),
         _ => e,
     })?;
     match &claims.target_peer_id {
-        Some(named) if named != target => Err(invalid(format!("it is good for {named} alone"))),
+        Some(named) if named != target => Err(invalid(&format!("it is good for {named} alone"))),
         _ => Ok(claims),
     }
+}
+
+/// The token, where there is one.
+///
+/// # Errors
+/// `capability_required`.
+pub fn given<'a>(token: Option<&'a str>, any_of: &[Capability]) -> Result<&'a str> {
+    token.filter(|token| !token.is_empty()).ok_or_else(|| {
+        let words: Vec<_> = any_of.iter().map(|c| c.as_str()).collect();
+        let message = format!("capability_token: this needs a capability token with {}", words.join(" or "));
+        Error::new(Kind::Forbidden, "capability_required", message)
+    })
+}
+
+/// A token that does not allow something.
+pub fn invalid(message: &str) -> Error {
+    Error::new(Kind::Forbidden, "capability_invalid", format!("capability_token: {message}"))
 }

@@ -18,6 +18,7 @@ mod doctor;
 mod kit;
 mod leaving;
 mod operations;
+mod p2p;
 mod process;
 mod push;
 mod realtime;

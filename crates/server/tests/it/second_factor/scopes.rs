@@ -46,6 +46,18 @@ const EVENTS: &[(&str, &str)] = &[
     ("rtc.answer", "rtc"),
     ("rtc.ice", "rtc"),
     ("rtc.bye", "rtc"),
+    ("p2p.session.request", "rtc"),
+    ("p2p.session.accept", "rtc"),
+    ("p2p.session.reject", "rtc"),
+    ("p2p.session.close", "rtc"),
+    ("file.share", "rtc"),
+    ("file.unshare", "rtc"),
+    ("terminal.share", "rtc"),
+    ("terminal.unshare", "rtc"),
+    ("terminal.control.request", "rtc"),
+    ("terminal.control.grant", "rtc"),
+    ("terminal.control.release", "rtc"),
+    ("terminal.control.revoke", "rtc"),
 ];
 
 fn expected(table: &[(&str, &str)], name: &str, scope: &str) -> bool {
