@@ -5,6 +5,7 @@
 
 mod http;
 mod process;
+mod push;
 mod store;
 mod text;
 
@@ -23,6 +24,7 @@ use mesh_protocol::{
 };
 
 pub use http::{Http, ROUTE_UNKNOWN};
+pub use push::{ATTEMPTS, Push};
 pub use store::{Store, Trouble};
 pub use text::{Format, Kind, Text};
 
@@ -240,6 +242,8 @@ pub struct Metrics {
     pub logins: Counters,
     /// Times at which the wall clock was found to have been moved.
     pub clock_jumps: Counter,
+    /// Notifications of whoever is away.
+    pub push: Push,
     /// HTTP requests.
     pub http: Http,
 }
@@ -268,6 +272,7 @@ impl Default for Metrics {
             resumes: Counters::new(RESUMES),
             logins: Counters::new(LOGINS),
             clock_jumps: Counter::default(),
+            push: Push::default(),
             http: Http::default(),
         }
     }
@@ -330,6 +335,7 @@ impl Metrics {
         text.counters("mesh_logins", "Attempts to log in, by outcome.", "outcome", self.logins.read());
         let help = "Times at which the wall clock was found to have been moved.";
         text.counter("mesh_clock_jumps", help, self.clock_jumps.get());
+        self.push.write(text);
         self.http.write(text);
     }
 }

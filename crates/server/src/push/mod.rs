@@ -57,6 +57,18 @@ pub enum Verdict {
     Never,
 }
 
+impl Verdict {
+    /// Its word in the figures, see [`crate::metrics::ATTEMPTS`].
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::TooLarge => "too_large",
+            Self::Never => "refused",
+            Self::Later => "failed",
+        }
+    }
+}
+
 /// A kind of push server.
 pub trait Driver: Send + Sync {
     /// Its name in sentences.

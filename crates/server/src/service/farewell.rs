@@ -141,6 +141,7 @@ pub fn delete(tx: &mut Tx<'_>, trail: &Trail, user: UserId) -> Result<()> {
         leave(tx, room, user, owner, trail.now)?;
     }
     store::totp::remove(tx, user)?;
+    store::push::due::forget(tx, user)?;
     let name = nameless(tx, trail)?;
     if !store::farewell::erase(tx, user, &name, trail.now)? {
         return Err(absent());

@@ -64,7 +64,10 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
         tokens::ALL,
         totp::ALL,
         users::ALL,
-    ] {
+    ]
+    .into_iter()
+    .chain(push::PAGES)
+    {
         for sql in page {
             tx.prepare(sql)?;
         }
