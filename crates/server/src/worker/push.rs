@@ -16,7 +16,7 @@ use crate::{
 const POLL: Duration = Duration::from_secs(1);
 /// What is said in such a time is looked at together.
 const GATHER: Duration = Duration::from_millis(100);
-/// The sender's shortest rest.
+/// The shortest rest, between two looks.
 const REST: Duration = Duration::from_millis(20);
 /// Counting takes at most so small a part of the time.
 const COUNTING: u32 = 50;
@@ -32,7 +32,7 @@ pub(super) async fn expand(app: &App) {
     loop {
         let mut wait = GATHER;
         match look(app).await {
-            Ok(true) => {}
+            Ok(true) => wait = REST,
             Ok(false) => {
                 tokio::select! {
                     () = app.push.outbox.notified() => {}

@@ -1,5 +1,7 @@
 //! What happened, and whom it may be for.
 
+use std::collections::HashSet;
+
 use mesh_protocol::{
     UserId,
     push::{NotificationLevel, PushKind},
@@ -27,8 +29,11 @@ statements! {
         FROM room_members m LEFT JOIN push_levels l ON l.room_id = m.room_id AND l.user_id = m.user_id \
         LEFT JOIN push_settings s ON s.user_id = m.user_id \
         WHERE m.room_id = $1 AND m.user_id > $2 ORDER BY m.user_id LIMIT $3";
-    NAMED = "SELECT mentions FROM messages WHERE room_id = $1 AND seq = $2 AND mentions IS NOT NULL";
-    ROOM_KIND = "SELECT kind FROM rooms WHERE id = $1";
+    // By their numbers, which are given in the order of the commits: nothing that was not seen is in between.
+    COVERED = "DELETE FROM push_outbox WHERE room_id = $1 AND kind = 'message' AND seq > $2 AND seq <= $3 AND after_user = ''";
+    NAMED = "SELECT DISTINCT user_id FROM message_mentions WHERE room_id = $1 AND user_id >= $2 AND user_id <= $3 AND seq >= $4";
+    ROOM = "SELECT r.kind, (SELECT MAX(m.seq) FROM messages m WHERE m.room_id = r.id) FROM rooms r WHERE r.id = $1";
+    ANOTHER = "SELECT seq FROM messages WHERE room_id = $1 AND seq > $2 AND user_id <> $3 ORDER BY seq LIMIT 1";
 }
 
 /// Something that happened, of which people may have to be told.
@@ -108,9 +113,8 @@ pub struct Reader {
     pub min_priority: u8,
 }
 
-/// Members by id, after one; and whether the room is a direct one.
-pub fn readers(tx: &mut Tx<'_>, room: &str, after: &str, limit: i64) -> Result<(Vec<Reader>, bool)> {
-    let direct = tx.row(ROOM_KIND, &[room.into()])?.is_some_and(|row| row.text(0).is_ok_and(|kind| kind == "direct"));
+/// Members by id, after one.
+pub fn readers(tx: &mut Tx<'_>, room: &str, after: &str, limit: i64) -> Result<Vec<Reader>> {
     let read = |row: &Row| {
         Ok(Reader {
             user: UserId::parse(row.text(0)?),
@@ -122,12 +126,28 @@ pub fn readers(tx: &mut Tx<'_>, room: &str, after: &str, limit: i64) -> Result<(
             min_priority: small(row.opt_int(6)?),
         })
     };
-    let rows = tx.rows(READERS, &[room.into(), after.into(), limit.into()])?;
-    Ok((rows.iter().map(read).collect::<Result<_>>()?, direct))
+    tx.rows(READERS, &[room.into(), after.into(), limit.into()])?.iter().map(read).collect()
 }
 
-/// Whom a message names.
-pub fn named(tx: &mut Tx<'_>, room: &str, seq: u64) -> Result<Vec<UserId>> {
-    let row = tx.row(NAMED, &[room.into(), param(seq).into()])?;
-    Ok(row.map_or_else(Vec::new, |row| row.text(0).unwrap_or_default().split(' ').map(UserId::parse).collect()))
+/// Whether a room is a direct one, and the number of its last message; none where it is gone.
+pub fn room(tx: &mut Tx<'_>, room: &str) -> Result<Option<(bool, u64)>> {
+    let row = tx.row(ROOM, &[room.into()])?;
+    row.map(|row| Ok((row.text(0)? == "direct", small(row.opt_int(1)?)))).transpose()
+}
+
+/// Whom of a range of members messages from a number on name.
+pub fn named(tx: &mut Tx<'_>, room: &str, from: &str, to: &str, seq: u64) -> Result<HashSet<UserId>> {
+    let rows = tx.rows(NAMED, &[room.into(), from.into(), to.into(), param(seq).into()])?;
+    rows.iter().map(|row| Ok(UserId::parse(row.text(0)?))).collect()
+}
+
+/// The first message after a number that is not of this author.
+pub fn another(tx: &mut Tx<'_>, room: &str, after: u64, author: &str) -> Result<Option<u64>> {
+    let row = tx.row(ANOTHER, &[room.into(), param(after).into(), author.into()])?;
+    row.map(|row| row.count(0)).transpose()
+}
+
+/// Forgets messages of a room that another stands for: those after its number, up to one, that nobody was looked up for.
+pub fn covered(tx: &mut Tx<'_>, cause: &Cause, upto: u64) -> Result<()> {
+    tx.exec(COVERED, &[(&cause.room).into(), param(cause.seq).into(), param(upto).into()]).map(drop)
 }

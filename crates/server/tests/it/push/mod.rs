@@ -129,7 +129,7 @@ async fn levels_quiet_hours_and_language() {
     assert_eq!((status, &set["locale"], &set["push"]), (200, &json!("fr"), &json!("on")), "{set}");
     say(&server, &ana, &room, "ordinary").await;
     say(&server, &ana, &room, "@bob secret").await;
-    waits(&server, &ana, 1).await;
+    until("what is held", || async { outbox(&server, &ana).await.len() == 1 }).await;
     server.advance(60);
     let held = outbox(&server, &ana).await;
     assert_eq!(held.len(), 1, "{held:?}");

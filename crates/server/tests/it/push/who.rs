@@ -232,6 +232,50 @@ async fn what_is_said_while_one_is_under_way_is_told_next() {
     server.stop().await;
 }
 
+/// A room that talks faster than its members can be looked at: each is told of all of it, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_full_of_talk_is_told_to_all_who_are_away() {
+    const AWAY: usize = 120;
+    const SAID: usize = 40;
+    let gotify = StandIn::start().await;
+    let server = Server::start_with(&[("GOTIFY_URL", &gotify.url), ("GOTIFY_TOKEN", "TheServersOwn"), LONG]).await;
+    let ana = server.register("ana").await;
+    let room = server.room(&ana, "Cuisine").await;
+    for n in 0..AWAY {
+        let away = server.register(&format!("away{n}")).await;
+        server.add(&ana, &room, &away).await;
+    }
+    for n in 0..SAID {
+        say(&server, &ana, &room, &format!("m{n} {}", if n == SAID / 2 { "@away7" } else { "" })).await;
+    }
+    looked(&server).await;
+    // Her own words are none that she is told of.
+    assert_eq!(server.app.db.read(counts).await.unwrap().waiting, AWAY as u64);
+    assert_eq!(gotify.seen().len(), 0);
+    server.advance(4);
+    gotify.wait_for(AWAY).await;
+    waits(&server, &ana, 0).await;
+    assert_eq!(gotify.titled("@away7: ana mentioned you in Cuisine"), 1);
+    for n in (0..AWAY).filter(|n| *n != 7) {
+        assert_eq!(gotify.titled(&format!("@away{n}: {SAID} new messages in Cuisine")), 1, "{n}");
+    }
+    // Somebody who is away answers: ana is told, who has no connection, and not the one who spoke.
+    let (_, login) = {
+        let body = json!({"username": "away7", "password": "correct horse battery"});
+        server.ask("POST", "/api/auth/login", None, Some(body)).await
+    };
+    let seven =
+        Account { id: String::new(), name: "away7".into(), token: login["access_token"].as_str().unwrap().into() };
+    say(&server, &seven, &room, "coming").await;
+    looked(&server).await;
+    server.advance(100);
+    gotify.wait_for(2 * AWAY).await;
+    waits(&server, &ana, 0).await;
+    assert_eq!(gotify.titled("@ana: Cuisine"), 1);
+    assert_eq!(gotify.seen().len(), 2 * AWAY);
+    server.stop().await;
+}
+
 /// More rooms than wait for one person: the oldest are given up, with the reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_one_person_is_bounded() {
