@@ -5,6 +5,7 @@
 //! the others are away and are to be told of it.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::disallowed_methods, reason = "a program of its own: its clock, tasks and threads are the system's")]
 
 use std::{
     error::Error,

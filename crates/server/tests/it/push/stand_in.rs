@@ -84,10 +84,6 @@ impl StandIn {
         soon("a connection", connections.wait_for(|made| *made >= count)).await.unwrap();
     }
 
-    pub fn connections(&self) -> usize {
-        *self.connections.borrow()
-    }
-
     pub fn answer(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }
