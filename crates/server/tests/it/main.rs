@@ -13,6 +13,7 @@
 mod admin;
 mod client;
 mod conversation;
+mod deployment;
 mod doctor;
 mod kit;
 mod leaving;
