@@ -186,6 +186,10 @@ async fn serves(proxy: &Proxy, server: &Binary) {
     }
     assert_eq!(silent.ask("system.ping", json!({})).await["type"], "system.pong");
     assert_eq!(peer.ask("system.ping", json!({})).await["type"], "system.pong");
+    // A token in a URL, and a request behind it, so that whoever keeps a log has written the first.
+    let url = format!("{}/ws?token={}", proxy.base, ana.token);
+    assert_eq!(rest.http.get(url).send().await.unwrap().status(), 400);
+    assert_eq!(rest.ask("GET", "/health", None, None).await.0, 200);
     // The stop of a server is heard through it.
     server.signal("TERM");
     assert_eq!(peer.closed().await.0, 1012);
@@ -204,7 +208,7 @@ async fn nginx_passes_everything_on() {
     serves(&proxy, &server).await;
     drop(proxy);
     let log = fs::read_to_string(database.dir.path().join("access.log")).unwrap();
-    assert!(log.contains("GET /ws HTTP/1.1\" 101") && !log.contains("token="), "a token stands in the log: {log}");
+    assert!(log.contains("GET /ws HTTP/1.1\" 400") && !log.contains("token="), "a token stands in the log: {log}");
     assert_eq!(server.wait().0.code(), Some(0));
 }
 
