@@ -14,6 +14,7 @@ mod admin;
 mod calls;
 mod client;
 mod conversation;
+mod deployment;
 mod doctor;
 mod kit;
 mod leaving;

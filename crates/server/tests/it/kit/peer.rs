@@ -4,7 +4,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
+    Connector, MaybeTlsStream, WebSocketStream,
     tungstenite::{Error, Message},
 };
 
@@ -25,6 +25,13 @@ impl Peer {
 
     pub async fn connect_to(url: &str) -> Result<Self, Error> {
         let (socket, _) = soon("the upgrade", tokio_tungstenite::connect_async(url)).await?;
+        Ok(Self { socket, waiting: Default::default(), id: String::new(), next: 0 })
+    }
+
+    /// By TLS of the test's own.
+    pub async fn connect_by(url: &str, connector: Connector) -> Result<Self, Error> {
+        let connecting = tokio_tungstenite::connect_async_tls_with_config(url, None, false, Some(connector));
+        let (socket, _) = soon("the upgrade", connecting).await?;
         Ok(Self { socket, waiting: Default::default(), id: String::new(), next: 0 })
     }
 
