@@ -1,6 +1,7 @@
 //! The command line.
 
 mod backup;
+mod bench;
 mod database;
 mod doctor;
 mod token;
@@ -59,6 +60,7 @@ fn command() -> Command {
         .subcommand(user::command())
         .subcommands(backup::commands())
         .subcommand(token::command())
+        .subcommand(bench::command())
         .subcommand(Command::new("openapi").about("Print the REST interface's OpenAPI 3.1 document"))
 }
 
@@ -119,6 +121,7 @@ fn run(matches: &ArgMatches) -> Outcome {
         Some(("restore", sub)) => backup::restore(&config, sub),
         Some(("user", sub)) => user::run(&config, sub),
         Some(("token", sub)) => token::run(&config, sub),
+        Some(("bench", sub)) => bench::run(&config, sub),
         _ => {
             config.unsupported().map_err(|e| (EXIT_CONFIG, e.to_string()))?;
             serve(config, &warnings)

@@ -19,6 +19,7 @@ pub mod push;
 pub mod room_invites;
 pub mod rooms;
 pub mod search;
+pub mod seed;
 pub mod sessions;
 mod sqlite;
 pub mod tokens;
@@ -60,6 +61,7 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
         purge::ALL,
         push::ALL,
         rooms::ALL,
+        seed::ALL,
         sessions::ALL,
         tokens::ALL,
         totp::ALL,
