@@ -9,7 +9,7 @@ use axum::{
 use mesh_protocol::rest::{Ban, BanRequest};
 
 use super::{
-    extract::{BanPath, Json, RoomPath},
+    extract::{BanPath, Json, JsonOrNothing, RoomPath},
     query::{PageQuery, Query},
 };
 use crate::{
@@ -51,7 +51,7 @@ pub(super) async fn list_bans(
 #[utoipa::path(
     put, path = "/api/rooms/{id}/bans/{user_id}", tag = "members",
     params(BanPath),
-    request_body = BanRequest,
+    request_body = Option<BanRequest>,
     responses(
         (status = 200, description = "The ban.", body = Ban),
         (status = 403, description = "`forbidden`: the caller's role does not allow it."),
@@ -63,7 +63,7 @@ pub(super) async fn put_ban(
     caller: Caller,
     client: ClientInfo,
     BanPath(id, user): BanPath,
-    Json(request): Json<BanRequest>,
+    JsonOrNothing(request): JsonOrNothing<BanRequest>,
 ) -> Result<Json<Ban>> {
     bans::put(&app, &caller, &client, id, user, request).await.map(Json)
 }

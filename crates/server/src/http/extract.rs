@@ -326,6 +326,26 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
+/// A body whose every field may be absent: so may the body. Without one, or where it is `null`, all are.
+pub(super) struct JsonOrNothing<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for JsonOrNothing<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        let kind = media_type(request.headers());
+        let typed = request.headers().contains_key(header::CONTENT_TYPE);
+        let body = read_body(request).await?;
+        if !typed && body.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        if !is_json(&kind) {
+            return Err(unsupported("application/json"));
+        }
+        parse_json::<Option<T>>(&body).map(|given| Self(given.unwrap_or_default()))
+    }
+}
+
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()

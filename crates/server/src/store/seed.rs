@@ -77,6 +77,11 @@ pub fn reaction(tx: &mut Tx<'_>, room: &str, message: u64, emoji: &str, user: &s
     changes::log_kind(tx, room, seq, message, "reacted")
 }
 
+/// So much has come at once that PostgreSQL's planner must look at it now. SQLite's goes by the indexes alone.
+pub fn settle(tx: &mut Tx<'_>) -> Result<()> {
+    if tx.is_postgres() { tx.script("ANALYZE") } else { Ok(()) }
+}
+
 /// Up to where the room's log reaches, and since when.
 pub fn reached(tx: &mut Tx<'_>, room: &str, seq: u64, at: i64) -> Result<()> {
     tx.exec(REACHED, &[param(seq).into(), at.into(), room.into()]).map(drop)

@@ -261,6 +261,7 @@ pub(super) fn run(config: &Config, sub: &ArgMatches) -> Outcome {
         .try_for_each_concurrent(ROOMS_AT_ONCE, |plan| plan.make(&db));
     database.runtime.block_on(making).map_err(|e| failure(e.for_operator()))?;
     while database.write(|tx| store::search::catch_up(tx, 20_000))? > 0 {}
+    database.write(store::seed::settle)?;
     print(&format!(
         "{users} accounts (seed-1 … seed-{users}, password {password}), {rooms} rooms, {messages} messages in {:.1} s\n",
         begun.elapsed().as_secs_f64()
