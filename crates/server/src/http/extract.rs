@@ -278,6 +278,7 @@ impl<S: Send + Sync> FromRequestParts<S> for EmojiPath {
 impl IntoParams for EmojiPath {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let schema = Object::builder().schema_type(Type::String).min_length(Some(1)).max_length(Some(32));
+        let schema = schema.pattern(Some(r"^[^\s\x00-\x1f\x7f-\x9f]+$"));
         let emoji = Parameter::builder()
             .name("emoji")
             .parameter_in(ParameterIn::Path)
@@ -342,7 +343,10 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for JsonOrNot
         if !is_json(&kind) {
             return Err(unsupported("application/json"));
         }
-        parse_json::<Option<T>>(&body).map(|given| Self(given.unwrap_or_default()))
+        if body.trim_ascii() == b"null" {
+            return Ok(Self(T::default()));
+        }
+        parse_json(&body).map(Self)
     }
 }
 

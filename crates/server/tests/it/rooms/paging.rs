@@ -34,7 +34,9 @@ async fn what_did_not_move_stands_on_exactly_one_page() {
     for (who, list) in [(&ana, "/api/rooms?limit=4"), (&eve, "/api/rooms?limit=4&visibility=public")] {
         let (mut seen, mut moved, mut next) = (Vec::new(), BTreeSet::new(), Some(list.to_owned()));
         while let Some(path) = next {
-            assert!(path.starts_with("/api/rooms?limit=4") && path.contains("visibility") == list.contains("visibility"));
+            assert!(
+                path.starts_with("/api/rooms?limit=4") && path.contains("visibility") == list.contains("visibility")
+            );
             let found;
             (found, next) = page(&server, &who.token, &path).await;
             assert!(found.len() == 4 || next.is_none(), "a page is full while there is more");

@@ -128,7 +128,8 @@ async fn every_route_and_event_that_names_a_room_is_walked() {
     let house = house().await;
     let document = async |path: &str| house.server.ask("GET", path, None, None).await.1;
     let (mut openapi, mut asyncapi) = (document("/openapi.json").await, document("/asyncapi.json").await);
-    let mut walked: Vec<_> = calls("").into_iter().map(|(method, path, _)| (method.to_owned(), path.to_owned())).collect();
+    let mut walked: Vec<_> =
+        calls("").into_iter().map(|(method, path, _)| (method.to_owned(), path.to_owned())).collect();
     let mut found = calls_by(&openapi);
     walked.sort();
     found.sort();
@@ -148,7 +149,8 @@ async fn every_route_and_event_that_names_a_room_is_walked() {
     openapi["components"]["schemas"]["Inner"] = json!({"properties": {"room_id": {"type": "string"}}});
     let body = json!({"content": {"application/json": {"schema": {"$ref": "#/components/schemas/New"}}}});
     openapi["paths"]["/api/new/{room_id}"] = json!({"get": {"parameters": [{"name": "room_id", "in": "path"}]}});
-    openapi["paths"]["/api/new"] = json!({"get": {"parameters": [{"name": "room_id", "in": "query"}]}, "post": {"requestBody": body}});
+    openapi["paths"]["/api/new"] =
+        json!({"get": {"parameters": [{"name": "room_id", "in": "query"}]}, "post": {"requestBody": body}});
     openapi["paths"]["/api/rooms/{id}/new"] = json!({"get": {}});
     assert_eq!(calls_by(&openapi).len(), calls("").len() + 4);
     asyncapi["components"]["messages"]["client.new.event"] = json!({"payload": {"$ref": "#/components/schemas/New"}});
