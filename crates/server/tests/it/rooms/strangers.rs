@@ -21,6 +21,7 @@ fn calls(room: &str) -> Vec<(&'static str, &'static str, Option<Value>)> {
         ("delete", "/api/rooms/{id}/members/{user_id}", None),
         ("get", "/api/rooms/{id}/bans", None),
         ("put", "/api/rooms/{id}/bans/{user_id}", Some(json!({"reason": "x"}))),
+        ("get", "/api/rooms/{id}/bans/{user_id}", None),
         ("delete", "/api/rooms/{id}/bans/{user_id}", None),
         ("get", "/api/rooms/{id}/invites", None),
         ("post", "/api/rooms/{id}/invites", Some(json!({}))),
