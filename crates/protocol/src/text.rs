@@ -1,6 +1,6 @@
 //! Bounded texts: each type's only constructor checks, so that holding one means that it fits.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::Serialize;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
@@ -136,11 +136,20 @@ impl Username {
     }
 }
 
+/// Letters in NFC (UAX #15): what looks the same is the same.
+fn composed(text: &str) -> String {
+    if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+        text.to_owned()
+    } else {
+        text.nfc().collect()
+    }
+}
+
 fn one_line(text: &str) -> Result<String, TextError> {
-    let text = text.trim();
-    length(text, 1, 100)?;
-    printable(text, &[])?;
-    Ok(text.to_owned())
+    let text = composed(text.trim());
+    length(&text, 1, 100)?;
+    printable(&text, &[])?;
+    Ok(text)
 }
 
 impl RoomName {
@@ -166,9 +175,10 @@ impl From<&Username> for DisplayName {
 impl Description {
     /// Checks a description.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        length(text, 0, 1_000)?;
-        printable(text, &['\n', '\t'])?;
-        Ok(Self(text.to_owned()))
+        let text = composed(text);
+        length(&text, 0, 1_000)?;
+        printable(&text, &['\n', '\t'])?;
+        Ok(Self(text))
     }
 }
 
@@ -176,9 +186,9 @@ impl Content {
     /// Checks a message's content against `max` characters. Line ends become `\n` and letters NFC (UAX #15), so that
     /// every client counts the same characters and finds the same words.
     pub fn parse(text: &str, max: usize) -> Result<Self, TextError> {
-        let text = if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text.to_owned() };
-        let composed = text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes;
-        let text = if composed { text } else { text.nfc().collect() };
+        let lines =
+            if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n").into() } else { Cow::from(text) };
+        let text = composed(&lines);
         // Bytes bound characters from above: the common short text is never counted.
         if text.is_empty() || text.len() > max {
             length(&text, 1, max)?;
@@ -200,7 +210,7 @@ impl ClientId {
 impl Emoji {
     /// Checks a reaction.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        let text: String = text.nfc().collect();
+        let text = composed(text);
         length(&text, 1, 32)?;
         printable(&text, &[])?;
         if text.chars().any(char::is_whitespace) {
@@ -313,6 +323,9 @@ mod tests {
         assert_eq!(RoomName::parse("  \n ").unwrap_err().code, "too_short");
         assert_eq!(RoomName::parse("a\nb").unwrap_err().code, "invalid");
         assert!(RoomName::parse(&"é".repeat(100)).is_ok());
+        assert_eq!(RoomName::parse(&"e\u{301}".repeat(100)).unwrap().as_str(), "é".repeat(100));
+        assert_eq!(Description::parse("e\u{301}").unwrap().as_str(), "é");
+        assert_eq!(Description::parse("a\rb").unwrap_err().code, "invalid");
     }
 
     #[test]

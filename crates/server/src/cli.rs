@@ -1,6 +1,7 @@
 //! The command line.
 
 mod backup;
+mod bench;
 mod database;
 mod doctor;
 mod health;
@@ -105,6 +106,7 @@ pub fn command() -> Command {
                 .about("Print the REST interface's OpenAPI 3.1 document")
                 .after_help("Example:\n  mesh-server openapi > openapi.json"),
         )
+        .subcommand(bench::command())
 }
 
 /// Runs the command line; the process's exit status.
@@ -170,6 +172,7 @@ fn run(matches: &ArgMatches) -> Outcome {
         Some(("restore", sub)) => backup::restore(&config, sub),
         Some(("user", sub)) => user::run(&config, sub),
         Some(("token", sub)) => token::run(&config, sub),
+        Some(("bench", sub)) => bench::run(&config, sub),
         _ => {
             config.unsupported().map_err(|e| (EXIT_CONFIG, e.to_string()))?;
             // Read again by the server; here the mistake is still one of the settings.

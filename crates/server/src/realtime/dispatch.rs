@@ -326,6 +326,9 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
             let message = format!("must have at most {MAX_LABEL_CHARS} characters");
             return Err(Error::invalid_field(field, "too_long", message));
         }
+        if text.is_some_and(|text| text.chars().any(char::is_control)) {
+            return Err(Error::invalid_field(field, "invalid", "must not contain control characters"));
+        }
     }
     let (hub, conn) = (&answer.hub, &answer.conn);
     let app = hub.app();

@@ -35,7 +35,7 @@ statements! {
 }
 
 /// The statements of the pages below.
-pub(super) const PAGES: [&[&str]; 3] = [causes::ALL, dead::ALL, due::ALL];
+pub(super) const PAGES: [&[(&str, &str)]; 3] = [causes::ALL, dead::ALL, due::ALL];
 
 /// How somebody wants to be told.
 #[derive(Clone, Debug)]
