@@ -1,6 +1,7 @@
 //! The command line.
 
 mod backup;
+mod bench;
 mod database;
 mod doctor;
 mod token;
@@ -56,6 +57,7 @@ fn command() -> Command {
                 .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON object")),
         )
         .subcommand(doctor::command())
+        .subcommand(bench::command())
         .subcommand(user::command())
         .subcommands(backup::commands())
         .subcommand(token::command())
@@ -91,6 +93,9 @@ fn run(matches: &ArgMatches) -> Outcome {
     if let Some(("openapi", _)) = matches.subcommand() {
         let document = http::openapi().to_pretty_json().map_err(|e| failure(e.to_string()))?;
         return print(&format!("{document}\n"));
+    }
+    if let Some(("bench", sub)) = matches.subcommand() {
+        return bench::run(sub);
     }
     if let Some(("backup", sub)) = matches.subcommand()
         && let Some(("verify", sub)) = sub.subcommand()
@@ -144,8 +149,17 @@ fn runtime() -> Result<tokio::runtime::Runtime, (u8, String)> {
         .map_err(|e| failure(format!("cannot start the runtime: {e}")))
 }
 
+/// Each connection is an open file, and systems begin low: as many as this process is allowed.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it is refused, what there was stays.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 fn serve(config: Config, warnings: &[String]) -> Outcome {
     log(&config);
+    raise_open_files();
     for warning in warnings {
         tracing::warn!("{warning}");
     }

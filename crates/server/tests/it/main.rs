@@ -11,6 +11,7 @@
 )]
 
 mod admin;
+mod bench;
 mod client;
 mod conversation;
 mod doctor;
