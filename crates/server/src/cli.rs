@@ -142,6 +142,8 @@ fn run(matches: &ArgMatches) -> Outcome {
     match matches.subcommand() {
         Some(("man", sub)) => return shell::man(command(), sub),
         Some(("completions", sub)) => return shell::completions(command(), sub),
+        // `bench seed` fills the house's own database, so it wants the settings.
+        Some(("bench", sub)) if sub.subcommand().is_none() => return bench::run(sub),
         _ => {}
     }
     if let Some(("backup", sub)) = matches.subcommand()
@@ -172,7 +174,7 @@ fn run(matches: &ArgMatches) -> Outcome {
         Some(("restore", sub)) => backup::restore(&config, sub),
         Some(("user", sub)) => user::run(&config, sub),
         Some(("token", sub)) => token::run(&config, sub),
-        Some(("bench", sub)) => bench::run(&config, sub),
+        Some(("bench", sub)) => bench::prepare(&config, sub),
         _ => {
             config.unsupported().map_err(|e| (EXIT_CONFIG, e.to_string()))?;
             // Read again by the server; here the mistake is still one of the settings.
@@ -200,8 +202,17 @@ fn runtime() -> Result<tokio::runtime::Runtime, (u8, String)> {
         .map_err(|e| failure(format!("cannot start the runtime: {e}")))
 }
 
+/// Each connection is an open file, and systems begin low: as many as this process is allowed.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it is refused, what there was stays.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 fn serve(config: Config, warnings: &[String]) -> Outcome {
     log(&config);
+    raise_open_files();
     for warning in warnings {
         tracing::warn!("{warning}");
     }

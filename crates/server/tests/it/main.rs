@@ -11,6 +11,7 @@
 )]
 
 mod admin;
+mod bench;
 mod calls;
 mod client;
 mod conversation;
