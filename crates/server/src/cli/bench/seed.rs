@@ -239,7 +239,7 @@ pub(super) fn run(config: &Config, sub: &ArgMatches) -> Outcome {
             id: RoomId::new(database.ids.uuid()),
             name: format!("Seeded room {}", index + 1),
             description: None,
-            visibility: if index % 10 == 0 { Visibility::Public } else { Visibility::Private },
+            visibility: if index.is_multiple_of(10) { Visibility::Public } else { Visibility::Private },
             kind: RoomKind::Group,
             owner_id: first,
             my_role: None,

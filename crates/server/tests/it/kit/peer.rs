@@ -43,12 +43,20 @@ impl Peer {
         self.socket.send(Message::text(text.into())).await.unwrap();
     }
 
-    /// The next event as it comes.
+    /// The next event as it comes, but for those that nothing asked for and that come after their own pauses: presence
+    /// waits for [`Peer::next_of`].
     pub async fn next(&mut self) -> Value {
-        if let Some(event) = self.waiting.pop_front() {
-            return event;
+        let by_the_way = |event: &Value| event["type"].as_str().is_some_and(|kind| kind.starts_with("presence."));
+        if let Some(at) = self.waiting.iter().position(|event| !by_the_way(event)) {
+            return self.waiting.remove(at).unwrap();
         }
-        self.read().await
+        loop {
+            let event = self.read().await;
+            if !by_the_way(&event) {
+                return event;
+            }
+            self.waiting.push_back(event);
+        }
     }
 
     async fn read(&mut self) -> Value {
