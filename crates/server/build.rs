@@ -1,45 +1,16 @@
-//! Lists the migrations, so that `include_str!` embeds each in the binary; and says which commit it is made from.
+//! Lists the migrations, so that `include_str!` embeds each in the binary; finds out which commit is built.
 
 #![allow(clippy::disallowed_methods, reason = "Cargo tells a build script what it needs by variables")]
 
-use std::{collections::BTreeMap, error::Error, fmt::Write as _, fs, path::Path, process::Command};
+#[path = "build/stamp.rs"]
+mod stamp;
 
-/// What git says; none where there is no git, or no checkout.
-fn git(args: &[&str]) -> Option<String> {
-    let said = Command::new("git").args(args).output().ok().filter(|said| said.status.success())?;
-    let text = String::from_utf8(said.stdout).ok()?.trim().to_owned();
-    (!text.is_empty()).then_some(text)
-}
-
-/// The commit and its date: from the environment, where there is no checkout (an image, a package); else, for a release,
-/// from git. A build for development does not say: it would have to be made anew with each commit.
-fn build() {
-    let given = |name: &str| {
-        println!("cargo::rerun-if-env-changed={name}");
-        std::env::var(name).ok().filter(|value| !value.is_empty())
-    };
-    let (mut commit, mut date) = (given("MESH_BUILD_COMMIT"), given("MESH_BUILD_DATE"));
-    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
-        commit = commit.or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
-        date = date.or_else(|| git(&["log", "-1", "--format=%cs"]));
-        if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|path| Path::new(path).exists()) {
-            println!("cargo::rerun-if-changed={log}");
-        }
-    }
-    println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-env=MESH_BUILD_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
-    let words = match (&commit, &date) {
-        (Some(commit), Some(date)) => format!("{commit}, {date}"),
-        (Some(commit), None) => commit.clone(),
-        _ => "development build".to_owned(),
-    };
-    println!("cargo::rustc-env=MESH_BUILD={words}");
-}
+use std::{collections::BTreeMap, error::Error, fmt::Write as _, fs, path::Path};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    build();
-    let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../../migrations");
-    let root = root.canonicalize()?;
+    let top = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
+    tell_build(&top);
+    let root = top.join("migrations");
     let mut code = String::from("&[\n");
     for (dialect, variant) in [("common", "Common"), ("sqlite", "Sqlite"), ("postgres", "Postgres")] {
         let folder = root.join(dialect);
@@ -68,4 +39,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     code.push(']');
     fs::write(Path::new(&std::env::var("OUT_DIR")?).join("migrations.rs"), code)?;
     Ok(())
+}
+
+/// `MESH_BUILD`: commit and day; `MESH_COMMIT`: the commit alone. Looked up for what is released alone: whoever develops commits often, and would build the
+/// whole crate anew each time.
+fn tell_build(top: &Path) {
+    let variable = |name: &str| {
+        println!("cargo::rerun-if-env-changed={name}");
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    };
+    let (commit, epoch) = (variable("MESH_BUILD_COMMIT"), variable("SOURCE_DATE_EPOCH"));
+    let released = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    if released {
+        stamp::watched(top).iter().for_each(|path| println!("cargo::rerun-if-changed={path}"));
+    }
+    println!("cargo::rerun-if-changed=build/stamp.rs");
+    let stamp = stamp::stamp(top, commit.as_deref(), epoch.as_deref(), released);
+    let unknown = if released { "commit unknown" } else { "development build" };
+    println!("cargo::rustc-env=MESH_BUILD={}", stamp.as_deref().unwrap_or(unknown));
+    // A day alone is no commit.
+    let hex = |word: &&str| word.len() >= 7 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let commit = stamp.as_deref().and_then(|stamp| stamp.split(' ').next()).filter(hex);
+    println!("cargo::rustc-env=MESH_COMMIT={}", commit.unwrap_or("unknown"));
 }

@@ -20,5 +20,6 @@ pub mod realtime;
 pub mod service;
 pub mod store;
 pub mod tasks;
+pub mod tls;
 pub mod trace;
 pub mod worker;

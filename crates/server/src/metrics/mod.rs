@@ -6,6 +6,7 @@
 mod backups;
 mod http;
 mod process;
+mod push;
 mod store;
 mod text;
 
@@ -25,6 +26,7 @@ use mesh_protocol::{
 
 pub use backups::Backups;
 pub use http::{Http, ROUTE_UNKNOWN};
+pub use push::{ATTEMPTS, Push};
 pub use store::{Store, Trouble};
 pub use text::{Format, Kind, Text};
 
@@ -187,12 +189,35 @@ pub const RESUMES: &[&str] = &["complete", "gap", "failed"];
 pub const LOGINS: &[&str] =
     &["ok", "unknown_user", "wrong_password", "disabled", "rate_limited", "wrong_code", "other"];
 
+/// What becomes of a session between agents: asked for, made, or over for one of these reasons.
+pub const P2P: &[&str] = &[
+    "requested",
+    "created",
+    "closed",
+    "rejected",
+    "timeout",
+    "peer_gone",
+    "member_removed",
+    "room_deleted",
+    "role_changed",
+];
+
 /// The figures of one server.
 pub struct Metrics {
     /// Open WebSockets with a valid credential.
     pub sockets: Gauge,
     /// Those of them that have said hello.
     pub peers: Gauge,
+    /// Calls between two peers that are open.
+    pub calls: Gauge,
+    /// Sessions between agents that are asked for or stand.
+    pub p2p_open: Gauge,
+    /// What became of sessions between agents, see [`P2P`].
+    pub p2p: Counters,
+    /// Files that peers share.
+    pub shared_files: Gauge,
+    /// Terminals that peers share.
+    pub shared_terminals: Gauge,
     /// WebSockets opened.
     pub opened: Counter,
     /// Rooms that a connection listens to, or is about to.
@@ -225,6 +250,8 @@ pub struct Metrics {
     pub spans_dropped: Counter,
     /// Backups that are made by themselves.
     pub backups: Backups,
+    /// Notifications of whoever is away.
+    pub push: Push,
     /// HTTP requests.
     pub http: Http,
 }
@@ -235,6 +262,11 @@ impl Default for Metrics {
         Self {
             sockets: Gauge::default(),
             peers: Gauge::default(),
+            calls: Gauge::default(),
+            p2p_open: Gauge::default(),
+            p2p: Counters::new(P2P),
+            shared_files: Gauge::default(),
+            shared_terminals: Gauge::default(),
             opened: Counter::default(),
             rooms: Gauge::default(),
             events_in: Counters::new(ClientEvent::NAMES),
@@ -251,6 +283,7 @@ impl Default for Metrics {
             spans_sent: Counter::default(),
             spans_dropped: Counter::default(),
             backups: Backups::default(),
+            push: Push::default(),
             http: Http::default(),
         }
     }
@@ -283,6 +316,13 @@ impl Metrics {
     pub fn write(&self, text: &mut Text) {
         text.gauge("mesh_websockets", "Open WebSockets with a valid credential.", self.sockets.get());
         text.gauge("mesh_peers", "Connections that have said hello.", self.peers.get());
+        text.gauge("mesh_calls", "Calls that are open, each between two peers.", self.calls.get());
+        let help = "Sessions between agents that are asked for or stand.";
+        text.gauge("mesh_p2p_sessions", help, self.p2p_open.get());
+        let help = "Sessions between agents: asked for, made, and over for a reason.";
+        text.counters("mesh_p2p_steps", help, "outcome", self.p2p.read());
+        text.gauge("mesh_shared_files", "Files that peers share.", self.shared_files.get());
+        text.gauge("mesh_shared_terminals", "Terminals that peers share.", self.shared_terminals.get());
         text.gauge("mesh_rooms_listened", "Rooms that a connection listens to.", self.rooms.get());
         text.counter("mesh_websockets_opened", "WebSockets opened.", self.opened.get());
         text.family("mesh_websockets_ended", Kind::Counter, "WebSockets ended, by close code.");
@@ -309,6 +349,7 @@ impl Metrics {
         text.family("mesh_trace_spans", Kind::Counter, "Spans of traces, by what became of them.");
         text.sample("_total", &[("outcome", "sent")], self.spans_sent.get());
         text.sample("_total", &[("outcome", "dropped")], self.spans_dropped.get());
+        self.push.write(text);
         self.http.write(text);
     }
 }

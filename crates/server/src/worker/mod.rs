@@ -38,9 +38,10 @@ pub fn start(app: &Arc<App>) -> Result<(), String> {
         app.tasks.spawn("backup", async move { backup::run(&copying, &folder).await });
     }
     if app.push.is_on() {
-        let (looking, sending) = (app.clone(), app.clone());
+        let (looking, sending, counting) = (app.clone(), app.clone(), app.clone());
         app.tasks.spawn("push-outbox", async move { push::expand(&looking).await });
-        app.tasks.spawn("push", async move { push::send(&sending).await });
+        app.tasks.spawn("push", async move { push::deliver(&sending).await });
+        app.tasks.spawn("push-figures", async move { push::figures(&counting).await });
     }
     Ok(())
 }

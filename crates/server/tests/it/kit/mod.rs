@@ -6,7 +6,7 @@ mod database;
 mod peer;
 mod server;
 
-pub use binary::{Binary, output};
+pub use binary::{Binary, EXE, output};
 pub use coturn::Coturn;
 pub use database::{Database, postgres_url};
 pub use peer::Peer;
