@@ -1,7 +1,7 @@
 // Two pages of a real browser call each other: fake camera and microphone, a data channel, and nothing between them but a
 // server that tells what one says to the other. Once directly, once with every packet through coturn.
 //
-// Driven by crates/server/tests/it/third_party, in a network namespace where there is one (`unshare -n`), or by hand:
+// Driven by crates/server/tests/it/third_party, or by hand:
 //
 //     MESH_TEST_NODE_MODULES=…/node_modules MESH_TEST_CHROMIUM=/usr/bin/chromium node browsers.mjs http://127.0.0.1:8000
 //
@@ -181,7 +181,7 @@ async function callOnce(browser, people, room, policy, { glare }) {
   for (const { token } of people) {
     const context = await browser.newContext({ permissions: ['camera', 'microphone'] })
     const page = await context.newPage()
-    // Any page of the server will do: its origin is one from which a browser may talk to it.
+    // Any page of the server will do.
     await page.goto(`${base}/health`)
     await page.evaluate(endpoint, { base, token, room, call, policy })
     peers.push(await page.evaluate(() => window.mesh.connect()))
