@@ -7,6 +7,7 @@ pub mod audit;
 pub mod auth;
 pub mod backups;
 pub mod bans;
+pub mod calls;
 pub mod capabilities;
 pub mod chat;
 pub mod direct;
