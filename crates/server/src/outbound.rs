@@ -3,11 +3,25 @@
 use std::{sync::Arc, time::Duration};
 
 use reqwest::{Client, redirect::Policy};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
+
+fn unusable(e: rustls::Error) -> String {
+    format!("TLS cannot be used: {e}")
+}
+
+/// What every TLS connection that the server makes begins with.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn tls() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, String> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)
+}
 
 /// A client for `url`, of whose calls none takes longer than `timeout`. It follows no redirect, which would take a token
 /// elsewhere, and knows no proxy of the environment. HTTP/1.1 alone.
@@ -15,14 +29,11 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// # Errors
 /// A sentence for the operator: the machine has no root certificates, and `url` needs them.
 pub fn client(url: &str, timeout: Duration) -> Result<Client, String> {
-    let sentence = |e: rustls::Error| format!("TLS cannot be used: {e}");
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(sentence)?;
+    let builder = tls()?;
     let secure = url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"));
     // A machine without root certificates still speaks `http`.
     let builder = if secure {
-        builder.with_platform_verifier().map_err(sentence)?
+        builder.with_platform_verifier().map_err(unusable)?
     } else {
         builder.with_root_certificates(RootCertStore::empty())
     };

@@ -1,8 +1,10 @@
-//! The import rules of `crates/server/src`, where SQL may stand, and what the protocol may depend on.
+//! The import rules of `crates/server/src`, where SQL may stand, what the protocol may depend on, and whether the tests
+//! that `docs/security.md` names are there.
 //!
 //! The server is one crate made of *rooms*: a room is a first-level module. [`ROOMS`] says which room may use which.
 //! Test code is not looked at.
 
+mod claims;
 mod reader;
 
 use std::fmt;
@@ -86,6 +88,9 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         let text = fs::read_to_string(root.join(&manifest)).map_err(|e| format!("{manifest}: {e}"))?;
         findings.extend(check_manifest(&manifest, &text));
     }
+
+    let document = fs::read_to_string(root.join("docs/security.md")).map_err(|e| format!("docs/security.md: {e}"))?;
+    findings.extend(claims::check(&document, &sources));
 
     for (path, text) in &sources {
         let lines = text.lines().count();

@@ -3,7 +3,8 @@
 //! It wraps the router from outside, as a path must be changed before it is routed.
 
 use std::{
-    any::Any, convert::Infallible, panic::AssertUnwindSafe, sync::Arc, sync::OnceLock, time::Duration, time::Instant,
+    any::Any, borrow::Cow, convert::Infallible, panic::AssertUnwindSafe, sync::Arc, sync::OnceLock, time::Duration,
+    time::Instant,
 };
 
 use axum::{
@@ -86,7 +87,7 @@ impl Shell {
             "request",
             id = id.to_str().unwrap_or_default(),
             method = %request.method(),
-            path = request.uri().path(),
+            path = %without_codes(request.uri().path()),
         );
         let answer = AssertUnwindSafe(self.route(request)).catch_unwind().instrument(span.clone()).await;
         let _entered = span.entered();
@@ -134,6 +135,20 @@ impl Shell {
             None => HeaderValue::try_from(self.ids.uuid().to_string()).unwrap_or(HeaderValue::from_static("none")),
         }
     }
+}
+
+/// A path for the log: the code of an invite lets whoever has it in.
+fn without_codes(path: &str) -> Cow<'_, str> {
+    if !path.contains("/invite") {
+        return Cow::Borrowed(path);
+    }
+    let mut code = false;
+    let shown = path.split('/').map(|part| {
+        let shown = if code { "…" } else { part };
+        code = matches!(part, "invite" | "invites");
+        shown
+    });
+    Cow::Owned(shown.collect::<Vec<_>>().join("/"))
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {
@@ -186,6 +201,20 @@ mod tests {
             let mut request = get("/nowhere");
             request.headers_mut().insert(X_REQUEST_ID, HeaderValue::from_str(bad).unwrap());
             assert_ne!(send(request).await.headers()["x-request-id"], bad);
+        }
+    }
+
+    #[test]
+    fn the_log_holds_no_codes() {
+        for (path, shown) in [
+            ("/api/rooms/1/messages", "/api/rooms/1/messages"),
+            ("/api/invites/abc/accept", "/api/invites/…/accept"),
+            ("/api/rooms/1/invites", "/api/rooms/1/invites"),
+            ("/api/rooms/1/invites/abc", "/api/rooms/1/invites/…"),
+            ("/api/admin/invites/invites", "/api/admin/invites/…"),
+            ("/invite/abc", "/invite/…"),
+        ] {
+            assert_eq!(without_codes(path), shown);
         }
     }
 

@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod notifications;
 pub mod outbox;
 pub mod presence;
+pub mod profile;
 pub mod retention;
 pub mod room_invites;
 pub mod rooms;

@@ -21,6 +21,7 @@ pub mod rooms;
 pub mod search;
 pub mod sessions;
 mod sqlite;
+mod tls;
 pub mod tokens;
 pub mod totp;
 pub mod users;

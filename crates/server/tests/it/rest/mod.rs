@@ -5,4 +5,5 @@ mod credentials;
 mod guessing;
 mod headers;
 mod keys;
+mod liveness;
 mod sessions;

@@ -6,6 +6,7 @@ mod log;
 mod model;
 mod nul;
 mod schema;
+mod tls;
 
 use std::{
     collections::BTreeMap,
