@@ -1,12 +1,16 @@
-//! Lists the migrations, so that `include_str!` embeds each in the binary.
+//! Lists the migrations, so that `include_str!` embeds each in the binary; finds out which commit is built.
 
 #![allow(clippy::disallowed_methods, reason = "Cargo tells a build script what it needs by variables")]
+
+#[path = "build/stamp.rs"]
+mod stamp;
 
 use std::{collections::BTreeMap, error::Error, fmt::Write as _, fs, path::Path};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../../migrations");
-    let root = root.canonicalize()?;
+    let top = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
+    tell_build(&top);
+    let root = top.join("migrations");
     let mut code = String::from("&[\n");
     for (dialect, variant) in [("common", "Common"), ("sqlite", "Sqlite"), ("postgres", "Postgres")] {
         let folder = root.join(dialect);
@@ -35,4 +39,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     code.push(']');
     fs::write(Path::new(&std::env::var("OUT_DIR")?).join("migrations.rs"), code)?;
     Ok(())
+}
+
+/// `MESH_BUILD`: commit and day. Looked up for what is released alone: whoever develops commits often, and would build the
+/// whole crate anew each time.
+fn tell_build(top: &Path) {
+    let variable = |name: &str| {
+        println!("cargo::rerun-if-env-changed={name}");
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    };
+    let (commit, epoch) = (variable("MESH_BUILD_COMMIT"), variable("SOURCE_DATE_EPOCH"));
+    let released = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    if released {
+        stamp::watched(top).iter().for_each(|path| println!("cargo::rerun-if-changed={path}"));
+    }
+    println!("cargo::rerun-if-changed=build/stamp.rs");
+    let stamp = stamp::stamp(top, commit.as_deref(), epoch.as_deref(), released);
+    let unknown = if released { "commit unknown" } else { "development build" };
+    println!("cargo::rustc-env=MESH_BUILD={}", stamp.as_deref().unwrap_or(unknown));
 }

@@ -8,8 +8,8 @@ use mesh_protocol::{
     limits::MAX_PAGE,
     model::{Member, Message, Room, User, Visibility},
     rest::{
-        AddMemberRequest, CreateRoomRequest, Health, Info, LoginRequest, PostMessageRequest, Problem, RefreshRequest,
-        RegisterRequest, TokenResponse,
+        AddMemberRequest, CapabilityRequest, CapabilityResponse, CreateRoomRequest, Health, Info, LoginRequest,
+        PostMessageRequest, Problem, RefreshRequest, RegisterRequest, TokenResponse,
     },
 };
 use reqwest::{
@@ -217,6 +217,23 @@ impl Rest {
     /// [`Error::Api`] with `not_found`, `forbidden` or what is wrong with the fields.
     pub async fn post_message(&self, room_id: RoomId, request: &PostMessageRequest) -> Result<Message, Error> {
         self.call(Method::POST, &format!("api/rooms/{room_id}/messages"), Some(request)).await
+    }
+
+    /// Asks for a capability token: what the caller may ask of another peer, for a minute or three.
+    ///
+    /// # Errors
+    /// [`Error::Api`], such as `not_found` where the caller is not in the room.
+    pub async fn capability(&self, request: &CapabilityRequest) -> Result<CapabilityResponse, Error> {
+        self.call(Method::POST, "api/auth/capability", Some(request)).await
+    }
+
+    /// The public keys that the server's tokens are signed with (RFC 7517); none where it signs with a shared secret.
+    /// With them whoever gets a token verifies it without asking the server.
+    ///
+    /// # Errors
+    /// [`Error::Transport`].
+    pub async fn jwks(&self) -> Result<serde_json::Value, Error> {
+        self.call(Method::GET, ".well-known/jwks.json", NO_BODY).await
     }
 
     /// What the server is; needs no token.

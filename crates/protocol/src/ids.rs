@@ -109,6 +109,10 @@ uuid_id!(
     /// A login; it outlives connections and access tokens.
     SessionId
 );
+uuid_id!(
+    /// A session between two agents.
+    P2pSessionId
+);
 
 /// A connection's name: 1–64 of `A-Za-z0-9._-`, held by one user at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -179,6 +183,66 @@ impl utoipa::PartialSchema for PeerId {
 
 impl utoipa::ToSchema for PeerId {}
 
+/// A call's name, made by whoever begins it: 1–64 characters. Two peers and a room belong to it, so that a call of
+/// several has one name and a part for each two.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct CallId(Box<str>);
+
+impl CallId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is no call id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidCallId;
+
+impl fmt::Display for InvalidCallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a call id is 1 to 64 characters, none of them a control character")
+    }
+}
+
+impl std::error::Error for InvalidCallId {}
+
+impl FromStr for CallId {
+    type Err = InvalidCallId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let short = text.len() <= MAX_ID_CHARS || text.chars().count() <= MAX_ID_CHARS;
+        let fits = !text.is_empty() && short && !text.chars().any(char::is_control);
+        if fits { Ok(Self(text.into())) } else { Err(InvalidCallId) }
+    }
+}
+
+impl<'de> Deserialize<'de> for CallId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <Cow<'de, str>>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl schemars::JsonSchema for CallId {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "CallId".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARS})
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +252,15 @@ mod tests {
         assert!("peer_123".parse::<PeerId>().is_ok());
         for bad in ["", "server", "a b", "é", &"x".repeat(65)] {
             assert!(bad.parse::<PeerId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn call_ids_are_checked() {
+        assert!("call-1 é".parse::<CallId>().is_ok());
+        assert!("é".repeat(64).parse::<CallId>().is_ok());
+        for bad in ["", "a\nb", &"é".repeat(65)] {
+            assert!(bad.parse::<CallId>().is_err(), "{bad}");
         }
     }
 

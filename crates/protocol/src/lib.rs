@@ -17,11 +17,12 @@ pub mod text;
 pub mod time;
 
 pub use code::{CloseCode, ErrorCode};
-pub use ids::{MessageId, PeerId, RoomId, SessionId, UserId};
+pub use ids::{CallId, MessageId, P2pSessionId, PeerId, RoomId, SessionId, UserId};
 pub use time::Timestamp;
 
 /// The version of the real-time protocol, as `system.welcome` and `GET /api/info` tell it.
 pub const PROTOCOL_VERSION: u32 = 2;
 
 /// What this protocol version's server can do, as told in `system.welcome` and `GET /api/info`.
-pub const FEATURES: &[&str] = &["chat", "presence", "reactions", "read", "resume", "rooms", "typing"];
+pub const FEATURES: &[&str] =
+    &["calls", "chat", "files", "p2p", "presence", "reactions", "read", "resume", "rooms", "terminals", "typing"];

@@ -21,6 +21,10 @@ pub const HELLO_SECONDS: u64 = 10;
 pub const MAX_MALFORMED: u32 = 10;
 /// A connection's burst of events, as a multiple of `MESH_EVENTS_PER_SECOND`.
 pub const EVENTS_BURST_FACTOR: u32 = 4;
+/// Events of `rtc` that a connection may send a second, beside `MESH_EVENTS_PER_SECOND` for all others.
+pub const SIGNALS_PER_SECOND: u32 = 100;
+/// A connection's burst of these: the candidates of thirty calls that begin at once.
+pub const SIGNALS_BURST: u32 = 1_000;
 /// Items of a REST list unless `limit` says otherwise.
 pub const DEFAULT_PAGE: usize = 50;
 /// The largest `limit` of a REST list.
@@ -55,3 +59,31 @@ pub const RECOVERY_CODES: usize = 10;
 pub const MAX_ROOM_INVITES: usize = 100;
 /// Characters of a ban's reason.
 pub const MAX_REASON_CHARS: usize = 500;
+/// Seconds within which a session between agents is to be accepted.
+pub const P2P_ANSWER_SECONDS: u64 = 30;
+/// Seconds for which a session token can be shown: time to find a way through the network.
+pub const P2P_TOKEN_SECONDS: u64 = 120;
+/// Sessions that one peer has asked for and that are not over.
+pub const MAX_P2P_ASKED: usize = 32;
+/// Sessions that one peer was asked for and that are not over: nobody alone can fill them.
+pub const MAX_P2P_TAKEN: usize = 256;
+/// Addresses that one side of a session names.
+pub const MAX_ENDPOINTS: usize = 16;
+/// Bytes of a session request's `meta`, as JSON.
+pub const MAX_META_BYTES: usize = 4 * 1024;
+/// Files shared in a room at once, so that a join costs a bounded number of bytes.
+pub const MAX_ROOM_FILES: usize = 200;
+/// Of these by one peer.
+pub const MAX_PEER_FILES: usize = 50;
+/// Terminals shared in a room at once.
+pub const MAX_ROOM_TERMINALS: usize = 50;
+/// Of these by one peer.
+pub const MAX_PEER_TERMINALS: usize = 10;
+/// Files and terminals that one peer shares in all rooms.
+pub const MAX_PEER_SHARES: usize = 500;
+/// Peers that wait to control one terminal.
+pub const MAX_CONTROL_ASKED: usize = 16;
+/// Columns, and rows, of a terminal.
+pub const MAX_TERMINAL_CELLS: u32 = 1_000;
+/// The largest size that a file is said to have, bytes: 2⁵³ - 1, which every JSON reader holds exactly.
+pub const MAX_FILE_SIZE: u64 = 9_007_199_254_740_991;

@@ -101,7 +101,8 @@ impl Locale {
 pub struct NotificationSettings {
     /// Whether the server pushes at all.
     pub push: PushState,
-    /// From when on notifications are held, `HH:MM` in the time zone; rings are not.
+    /// From when on notifications are held, `HH:MM` in the time zone. A ring of a direct room is not; one of another
+    /// room is dropped.
     #[schema(required, example = "22:00")]
     pub quiet_from: Option<String>,
     /// Until when they are held.
@@ -143,7 +144,7 @@ pub enum NotificationLevel {
     All,
     /// Mentions; in a direct room every message.
     Mentions,
-    /// No message. Rings are still told.
+    /// Nothing: no message, no ring. In a direct room rings are still told.
     None,
 }
 
@@ -170,7 +171,7 @@ pub struct RoomNotifications {
     pub push: PushState,
     /// What you want to hear of the room.
     pub level: NotificationLevel,
-    /// Until when no message of the room is told, whatever the level.
+    /// Until when nothing of the room is told, whatever the level; in a direct room rings are.
     #[schema(required)]
     pub muted_until: Option<Timestamp>,
 }
@@ -180,7 +181,8 @@ pub struct RoomNotifications {
 pub struct RoomNotificationsRequest {
     /// What you want to hear of the room.
     pub level: NotificationLevel,
-    /// Until when no message of the room is told, whatever the level; absent or null: not muted.
+    /// Until when nothing of the room is told, whatever the level; absent or null: not muted. In a direct room rings
+    /// are told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muted_until: Option<Timestamp>,
 }
@@ -238,7 +240,7 @@ pub struct OutboxEntry {
     pub username: String,
     /// Of which room.
     pub room_id: RoomId,
-    /// How many messages or calls it stands for.
+    /// How many messages or calls it stands for: of what waits, those of others from its first on, at most 1,000.
     pub count: u64,
     /// How urgent it is: 0 to 10.
     pub priority: u8,

@@ -1,6 +1,6 @@
 //! Bounded texts: each type's only constructor checks, so that holding one means that it fits.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::Serialize;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
@@ -99,6 +99,22 @@ text_type!(
     Emoji
 );
 text_type!(
+    /// The name of a shared file: 1 to 255 bytes on one line, and no path.
+    FileName
+);
+text_type!(
+    /// A media type such as `application/pdf`, at most 127 characters.
+    MediaType
+);
+text_type!(
+    /// What a terminal is called: 1–100 characters on one line, outer white space removed.
+    Title
+);
+text_type!(
+    /// A SHA-256 in hexadecimal: 64 digits, in lower case.
+    Sha256
+);
+text_type!(
     /// An address for mail: at most 254 characters with one `@` between two parts.
     Email
 );
@@ -120,11 +136,20 @@ impl Username {
     }
 }
 
+/// Letters in NFC (UAX #15): what looks the same is the same.
+fn composed(text: &str) -> String {
+    if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+        text.to_owned()
+    } else {
+        text.nfc().collect()
+    }
+}
+
 fn one_line(text: &str) -> Result<String, TextError> {
-    let text = text.trim();
-    length(text, 1, 100)?;
-    printable(text, &[])?;
-    Ok(text.to_owned())
+    let text = composed(text.trim());
+    length(&text, 1, 100)?;
+    printable(&text, &[])?;
+    Ok(text)
 }
 
 impl RoomName {
@@ -150,9 +175,10 @@ impl From<&Username> for DisplayName {
 impl Description {
     /// Checks a description.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        length(text, 0, 1_000)?;
-        printable(text, &['\n', '\t'])?;
-        Ok(Self(text.to_owned()))
+        let text = composed(text);
+        length(&text, 0, 1_000)?;
+        printable(&text, &['\n', '\t'])?;
+        Ok(Self(text))
     }
 }
 
@@ -160,9 +186,9 @@ impl Content {
     /// Checks a message's content against `max` characters. Line ends become `\n` and letters NFC (UAX #15), so that
     /// every client counts the same characters and finds the same words.
     pub fn parse(text: &str, max: usize) -> Result<Self, TextError> {
-        let text = if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text.to_owned() };
-        let composed = text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes;
-        let text = if composed { text } else { text.nfc().collect() };
+        let lines =
+            if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n").into() } else { Cow::from(text) };
+        let text = composed(&lines);
         // Bytes bound characters from above: the common short text is never counted.
         if text.is_empty() || text.len() > max {
             length(&text, 1, max)?;
@@ -184,13 +210,61 @@ impl ClientId {
 impl Emoji {
     /// Checks a reaction.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        let text: String = text.nfc().collect();
+        let text = composed(text);
         length(&text, 1, 32)?;
         printable(&text, &[])?;
         if text.chars().any(char::is_whitespace) {
             return Err(error("invalid", "must not contain white space"));
         }
         Ok(Self(text))
+    }
+}
+
+impl FileName {
+    /// Checks a file's name. Whoever gets the file may write it under this name: it leads nowhere else.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        length(text, 1, 255)?;
+        if text.len() > 255 {
+            return Err(error("too_long", format!("must have at most 255 bytes in UTF-8, this has {}", text.len())));
+        }
+        printable(text, &[])?;
+        if text.contains(['/', '\\']) || text == "." || text == ".." {
+            return Err(error("invalid", "must be a file's name, without a path"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl MediaType {
+    /// Checks a media type's shape (RFC 6838, section 4.2), without parameters.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        length(text, 3, 127)?;
+        let word = |part: &str| {
+            part.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+        };
+        match text.split_once('/') {
+            Some((kind, subtype)) if word(kind) && word(subtype) => Ok(Self(text.to_owned())),
+            _ => Err(error("invalid", "must be a media type such as application/pdf")),
+        }
+    }
+}
+
+impl Title {
+    /// Checks a terminal's title.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        one_line(text).map(Self)
+    }
+}
+
+impl Sha256 {
+    /// Checks a SHA-256's digits.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(error("invalid", "must be 64 hexadecimal digits"))
+        }
     }
 }
 
@@ -249,6 +323,27 @@ mod tests {
         assert_eq!(RoomName::parse("  \n ").unwrap_err().code, "too_short");
         assert_eq!(RoomName::parse("a\nb").unwrap_err().code, "invalid");
         assert!(RoomName::parse(&"é".repeat(100)).is_ok());
+        assert_eq!(RoomName::parse(&"e\u{301}".repeat(100)).unwrap().as_str(), "é".repeat(100));
+        assert_eq!(Description::parse("e\u{301}").unwrap().as_str(), "é");
+        assert_eq!(Description::parse("a\rb").unwrap_err().code, "invalid");
+    }
+
+    #[test]
+    fn a_file_is_named_without_a_path() {
+        for good in ["a", "report (2).pdf", "…", ".profile", &"x".repeat(255)] {
+            assert_eq!(FileName::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", ".", "..", "../x", "/etc/passwd", "a\\b", "a\nb", "a\0", &"x".repeat(256), &"é".repeat(128)] {
+            assert!(FileName::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(MediaType::parse("application/vnd.oasis.opendocument.text").is_ok());
+        for bad in
+            ["", "pdf", "a/", "/b", "a/b/c", "text/html; charset=utf-8", "a b/c", &format!("a/{}", "b".repeat(126))]
+        {
+            assert!(MediaType::parse(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(Sha256::parse(&"A".repeat(64)).unwrap().as_str(), "a".repeat(64));
+        assert!(Sha256::parse(&"g".repeat(64)).is_err() && Sha256::parse(&"a".repeat(63)).is_err());
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! The command line.
 
 mod backup;
+mod bench;
 mod database;
 mod doctor;
+mod health;
+mod shell;
+mod systemd;
 mod token;
 mod user;
 
@@ -12,11 +16,16 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use systemd::Systemd;
+
 use crate::{
     clock::Clock,
     config::{self, Config, DatabaseUrl, LogFormat},
     http, lifecycle,
+    service::info,
     store::{Db, migrate},
+    tasks::Tasks,
+    tls::Tls,
 };
 
 /// A setting cannot be used.
@@ -24,42 +33,80 @@ const EXIT_CONFIG: u8 = 2;
 /// Anything else went wrong.
 const EXIT_FAILURE: u8 = 1;
 
-fn command() -> Command {
+/// The whole command line, as it is described to people, shells and manual pages.
+#[must_use]
+pub fn command() -> Command {
     Command::new("mesh-server")
-        .version(crate::service::info::VERSION)
+        .version(info::LONG_VERSION)
         .about("A self-hosted control plane for private collaboration")
-        .after_help("With nothing configured it listens on port 8000 and keeps its data in ./mesh.db.")
+        .after_help(
+            "With nothing configured it listens on port 8000 and keeps its data in ./mesh.db. Settings are read from .env in \
+             the working folder, from the environment and from flags; the last one counts.\n\n\
+             Exit status, of every command: 0 where all went well, 1 where something went wrong, 2 where a setting or an \
+             argument cannot be used. Errors are told in one line on standard error.\n\n\
+             Examples:\n  mesh-server\n  mesh-server --port 9000 --database-url sqlite:////var/lib/mesh-server/mesh.db\n  \
+             mesh-server doctor",
+        )
         .args(config::clap_args())
-        .subcommand(Command::new("serve").about("Run the server (the default)"))
+        .subcommand(Command::new("serve").about("Run the server (the default)").after_help(
+            "SIGTERM and SIGINT stop it in order, a second one at once; SIGHUP reads the TLS certificate again.\n\n\
+             Example:\n  mesh-server serve --port 9000",
+        ))
         .subcommand(
             Command::new("migrate")
                 .about("Look at or change the database's shape")
                 .subcommand_required(true)
                 .arg_required_else_help(true)
-                .subcommand(Command::new("up").about("Apply what is missing; a starting server does this itself"))
+                .after_help("Examples:\n  mesh-server migrate status\n  mesh-server migrate up")
+                .subcommand(
+                    Command::new("up")
+                        .about("Apply what is missing; a starting server does this itself")
+                        .after_help("Example:\n  mesh-server migrate up"),
+                )
                 .subcommand(
                     Command::new("down")
                         .about("Take back the newest migrations")
-                        .arg(Arg::new("STEPS").default_value("1").value_parser(clap::value_parser!(u32).range(1..)))
-                        .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Data may be lost")),
+                        .arg(Arg::new("STEPS")
+                                .default_value("1")
+                                .value_parser(clap::value_parser!(u32).range(1..))
+                                .help("How many"))
+                        .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Data may be lost"))
+                        .after_help("Example:\n  mesh-server migrate down 1"),
                 )
-                .subcommand(Command::new("status").about("List the migrations, and which are applied"))
+                .subcommand(
+                    Command::new("status")
+                        .about("List the migrations, and which are applied")
+                        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON array"))
+                        .after_help(
+                            "Examples:\n  mesh-server migrate status\n  \
+                             mesh-server migrate status --json | jq '.[] | select(.applied | not)'",
+                        ),
+                )
                 .subcommand(
                     Command::new("new")
                         .about("Make the files of a new migration, in a checkout's ./migrations/common")
-                        .arg(Arg::new("NAME").required(true)),
+                        .arg(Arg::new("NAME").required(true).help("Of a-z, 0-9 and _"))
+                        .after_help("Example:\n  mesh-server migrate new room_topics"),
                 ),
         )
         .subcommand(
             Command::new("config")
                 .about("Print the settings in force, secrets masked")
-                .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON object")),
+                .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON object"))
+                .after_help("Examples:\n  mesh-server config\n  mesh-server config --json | jq -r .DATABASE_URL.value"),
         )
         .subcommand(doctor::command())
+        .subcommand(health::command())
         .subcommand(user::command())
         .subcommands(backup::commands())
         .subcommand(token::command())
-        .subcommand(Command::new("openapi").about("Print the REST interface's OpenAPI 3.1 document"))
+        .subcommands(shell::commands())
+        .subcommand(
+            Command::new("openapi")
+                .about("Print the REST interface's OpenAPI 3.1 document")
+                .after_help("Example:\n  mesh-server openapi > openapi.json"),
+        )
+        .subcommand(bench::command())
 }
 
 /// Runs the command line; the process's exit status.
@@ -92,6 +139,13 @@ fn run(matches: &ArgMatches) -> Outcome {
         let document = http::openapi().to_pretty_json().map_err(|e| failure(e.to_string()))?;
         return print(&format!("{document}\n"));
     }
+    match matches.subcommand() {
+        Some(("man", sub)) => return shell::man(command(), sub),
+        Some(("completions", sub)) => return shell::completions(command(), sub),
+        // `bench seed` fills the house's own database, so it wants the settings.
+        Some(("bench", sub)) if sub.subcommand().is_none() => return bench::run(sub),
+        _ => {}
+    }
     if let Some(("backup", sub)) = matches.subcommand()
         && let Some(("verify", sub)) = sub.subcommand()
     {
@@ -114,13 +168,17 @@ fn run(matches: &ArgMatches) -> Outcome {
                 .map_err(|e| failure(e.to_string()))
         }
         Some(("doctor", sub)) => doctor::run(&config, &warnings, sub),
+        Some(("healthcheck", sub)) => health::run(&config, sub),
         Some(("migrate", sub)) => migrate(&config, sub),
         Some(("backup", sub)) => backup::backup(&config, sub),
         Some(("restore", sub)) => backup::restore(&config, sub),
         Some(("user", sub)) => user::run(&config, sub),
         Some(("token", sub)) => token::run(&config, sub),
+        Some(("bench", sub)) => bench::prepare(&config, sub),
         _ => {
             config.unsupported().map_err(|e| (EXIT_CONFIG, e.to_string()))?;
+            // Read again by the server; here the mistake is still one of the settings.
+            Tls::load(&config).map_err(|e| (EXIT_CONFIG, e.to_string()))?;
             serve(config, &warnings)
         }
     }
@@ -144,8 +202,17 @@ fn runtime() -> Result<tokio::runtime::Runtime, (u8, String)> {
         .map_err(|e| failure(format!("cannot start the runtime: {e}")))
 }
 
+/// Each connection is an open file, and systems begin low: as many as this process is allowed.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it is refused, what there was stays.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 fn serve(config: Config, warnings: &[String]) -> Outcome {
     log(&config);
+    raise_open_files();
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -161,6 +228,11 @@ fn serve(config: Config, warnings: &[String]) -> Outcome {
             }
         };
         let tasks = server.app.tasks.clone();
+        if let Some(hangups) = signals.hangups.take() {
+            let (tasks, tls) = (tasks.clone(), server.tls.clone());
+            server.app.tasks.spawn("hangups", async move { hear_hangups(hangups, &tasks, tls.as_deref()).await });
+        }
+        server.app.tasks.spawn("systemd", Systemd::from_env(config::process_env()).attend(tasks.clone()));
         let drain = Duration::from_secs(u64::from(server.app.config.drain_seconds));
         server.app.tasks.spawn("signals", async move {
             let stopped = tasks.clone();
@@ -176,18 +248,37 @@ fn serve(config: Config, warnings: &[String]) -> Outcome {
     if well { Ok(()) } else { Err(failure("stopped because a part of the server died; the log says which")) }
 }
 
-/// SIGTERM and SIGINT.
+/// SIGHUP: what can be read again without a restart is.
+async fn hear_hangups(mut hangups: Signal, tasks: &Tasks, tls: Option<&Tls>) {
+    loop {
+        tokio::select! {
+            _ = hangups.recv() => {}
+            () = tasks.hard_stop() => return,
+        }
+        match tls {
+            Some(tls) => tls.look_again(),
+            None => tracing::info!("SIGHUP: there is no TLS certificate to read again; other settings need a restart"),
+        }
+    }
+}
+
+/// SIGTERM and SIGINT; SIGHUP.
 struct Signals {
     term: Signal,
     int: Signal,
     /// A file that may not grow any more is an error of the write, not the end of the process.
     _xfsz: Signal,
+    /// Not heard where a terminal is: one that hangs up ends what runs in it.
+    hangups: Option<Signal>,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
         let xfsz = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, _xfsz: signal(xfsz)? })
+        let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
+        let hangups = if terminal { None } else { Some(signal(SignalKind::hangup())?) };
+        let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { term, int, _xfsz: signal(xfsz)?, hangups })
     }
 
     async fn next(&mut self) {
@@ -231,6 +322,13 @@ fn migrate(config: &Config, sub: &ArgMatches) -> Outcome {
             let lose = sub.get_flag("yes");
             let done = runtime.block_on(db.write(0, move |tx| migrate::down(tx, steps, lose))).map_err(told)?;
             done.iter().map(|name| format!("took back {name}\n")).collect()
+        }
+        Some((_, sub)) if sub.get_flag("json") => {
+            let all = runtime.block_on(db.write(0, migrate::status)).map_err(told)?;
+            let all = all
+                .into_iter()
+                .map(|(m, applied)| serde_json::json!({"version": m.version, "name": m.name, "applied": applied}));
+            format!("{:#}\n", all.collect::<serde_json::Value>())
         }
         _ => runtime
             .block_on(db.write(0, |tx| {

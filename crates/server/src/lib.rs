@@ -20,4 +20,5 @@ pub mod realtime;
 pub mod service;
 pub mod store;
 pub mod tasks;
+pub mod tls;
 pub mod worker;

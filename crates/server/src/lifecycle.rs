@@ -9,7 +9,7 @@ use std::{
 use axum::{Router, body::Body, extract::ConnectInfo, routing::get};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     service::auth::Callers,
     store::{Db, migrate},
     tasks::Tasks,
+    tls::{Stream, Tls},
     worker,
 };
 
@@ -45,6 +46,8 @@ pub struct Server {
     pub addr: SocketAddr,
     /// Where it tells its figures, if not there.
     pub metrics_addr: Option<SocketAddr>,
+    /// Its certificate, where it speaks TLS.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Opens the database, brings it up to date, and listens.
@@ -52,6 +55,7 @@ pub struct Server {
 /// # Errors
 /// A sentence for the operator: what cannot be opened, and why.
 pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
+    let tls = Tls::load(&config).map_err(|e| e.to_string())?;
     let (secret, warning) = load_or_create_secret(&config).map_err(|e| e.to_string())?;
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
@@ -104,8 +108,12 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
     };
     let websocket = Router::new().route("/ws", get(upgrade).with_state(hub.clone()));
     let router = http::router_with(app.clone(), websocket);
-    let accepting = app.clone();
-    app.tasks.spawn("accept", async move { accept(&accepting, listener, router).await });
+    let (accepting, with) = (app.clone(), tls.clone());
+    app.tasks.spawn("accept", async move { accept(&accepting, listener, router, with).await });
+    if let Some(tls) = tls.clone() {
+        let tasks = app.tasks.clone();
+        app.tasks.spawn("certificate", tls.watch(tasks));
+    }
     let (watching, hub_watched) = (app.clone(), hub.clone());
     app.tasks.spawn("watch", async move {
         let (began, began_ms) = (tokio::time::Instant::now(), watching.clock.now_ms());
@@ -134,8 +142,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
             }
         }
     });
-    tracing::info!(%addr, version = crate::service::info::VERSION, "listening");
-    Ok(Server { app, hub, addr, metrics_addr })
+    tracing::info!(%addr, version = crate::service::info::VERSION, tls = tls.is_some(), "listening");
+    Ok(Server { app, hub, addr, metrics_addr, tls })
 }
 
 async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
@@ -148,13 +156,13 @@ async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), String>
 async fn serve_metrics(app: &Arc<App>, wanted: SocketAddr) -> Result<SocketAddr, String> {
     let (listener, addr) = listen(wanted).await.map_err(|e| format!("MESH_METRICS_ADDR: {e}"))?;
     let (accepting, router) = (app.clone(), http::metrics_router(app.clone()));
-    app.tasks.spawn("metrics", async move { accept(&accepting, listener, router).await });
+    app.tasks.spawn("metrics", async move { accept(&accepting, listener, router, None).await });
     tracing::info!(%addr, "metrics are told here");
     Ok(addr)
 }
 
 /// Takes connections until the house stops.
-async fn accept(app: &Arc<App>, listener: TcpListener, router: Router) {
+async fn accept(app: &Arc<App>, listener: TcpListener, router: Router, tls: Option<Arc<Tls>>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -163,8 +171,20 @@ async fn accept(app: &Arc<App>, listener: TcpListener, router: Router) {
         match accepted {
             Ok((io, addr)) => {
                 let tasks = app.tasks.clone();
-                let router = router.clone();
-                app.tasks.spawn_for_client("http", async move { serve(io, addr, router, &tasks).await });
+                let (router, tls) = (router.clone(), tls.clone());
+                let _ = io.set_nodelay(true);
+                app.tasks.spawn_for_client("http", async move {
+                    let io = match tls {
+                        None => Some(Stream::Plain(io)),
+                        Some(tls) => tokio::select! {
+                            io = tls.accept(io) => io,
+                            () = tasks.soft_stop() => None,
+                        },
+                    };
+                    if let Some(io) = io {
+                        serve(io, addr, router, &tasks).await;
+                    }
+                });
             }
             Err(e) => {
                 // Out of file descriptors, most often: those who are here go on, and some will leave.
@@ -176,8 +196,7 @@ async fn accept(app: &Arc<App>, listener: TcpListener, router: Router) {
 }
 
 /// Serves one HTTP connection until it ends or becomes a WebSocket.
-async fn serve(io: TcpStream, addr: SocketAddr, router: Router, tasks: &Tasks) {
-    let _ = io.set_nodelay(true);
+async fn serve(io: Stream, addr: SocketAddr, router: Router, tasks: &Tasks) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(addr));
         router.clone().oneshot(request.map(Body::new))

@@ -1,6 +1,6 @@
 //! What a client may send.
 
-use super::{EventError, EventInfo, chat, presence, read_payload, room, system};
+use super::{EventError, EventInfo, chat, file, p2p, presence, read_payload, room, rtc, system, terminal};
 
 macro_rules! client_events {
     ($($(#[doc = $doc:literal])* $name:literal => $variant:ident($payload:ty), answered by $reply:literal;)*) => {
@@ -90,4 +90,40 @@ client_events! {
     "chat.history" => History(chat::History), answered by "chat.history";
     /// Tells how available this peer is. The rooms of its user hear it as `presence.update`.
     "presence.set" => PresenceSet(presence::Set), answered by "system.ack";
+    /// Offers the peer in `to` a WebRTC session, or changes the one there is: opens the call `call_id` between the two.
+    /// Needs a capability token with `call` or `screen` for the room, and for that peer where it names one. The answer is
+    /// a receipt: the event stands in that peer's queue. Where the two make an offer at once, the second one to arrive is
+    /// refused with `conflict`: its sender is the polite one.
+    "rtc.offer" => RtcOffer(rtc::Signal), answered by "system.ack";
+    /// Answers the offer that the peer in `to` made last, within a call.
+    "rtc.answer" => RtcAnswer(rtc::Signal), answered by "system.ack";
+    /// Gives the peer in `to` an ICE candidate, within a call.
+    "rtc.ice" => RtcIce(rtc::Signal), answered by "system.ack";
+    /// Ends the call with the peer in `to`.
+    "rtc.bye" => RtcBye(rtc::Signal), answered by "system.ack";
+    /// Asks another peer for a session, in which bytes go from peer to peer. The answer bears its `session_id` and says
+    /// that the other has been asked; `p2p.session.created` or `p2p.session.closed` follows.
+    "p2p.session.request" => P2pRequest(p2p::Request), answered by "system.ack";
+    /// Takes a session that one was asked for. Both get `p2p.session.created`.
+    "p2p.session.accept" => P2pAccept(p2p::Accept), answered by "p2p.session.created";
+    /// Does not take a session that one was asked for. Both get `p2p.session.closed`.
+    "p2p.session.reject" => P2pReject(p2p::Reject), answered by "p2p.session.closed";
+    /// Closes one of the caller's sessions, or takes the question back. Both get `p2p.session.closed`.
+    "p2p.session.close" => P2pClose(p2p::Close), answered by "p2p.session.closed";
+    /// Announces a file that the caller has; nothing is uploaded. Announced again, it has changed.
+    "file.share" => FileShare(file::Share), answered by "file.shared";
+    /// Takes an announcement back. Where there is none: `system.ack`.
+    "file.unshare" => FileUnshare(file::Unshare), answered by "file.unshared";
+    /// Announces a terminal that others may look at. Announced again, it has changed.
+    "terminal.share" => TerminalShare(terminal::Share), answered by "terminal.shared";
+    /// Takes an announcement back. Where there is none: `system.ack`.
+    "terminal.unshare" => TerminalUnshare(terminal::Unshare), answered by "terminal.unshared";
+    /// Asks a terminal's owner to let the caller type. The answer says that the owner has been asked.
+    "terminal.control.request" => ControlRequest(terminal::ControlRequest), answered by "system.ack";
+    /// Lets a peer that has asked type. While another does: `conflict`, so revoke first. Where it does already: `system.ack`.
+    "terminal.control.grant" => ControlGrant(terminal::ControlGrant), answered by "terminal.control.changed";
+    /// Types no more.
+    "terminal.control.release" => ControlRelease(terminal::ControlEnd), answered by "terminal.control.changed";
+    /// Lets nobody else type any more. Where nobody does: `system.ack`.
+    "terminal.control.revoke" => ControlRevoke(terminal::ControlEnd), answered by "terminal.control.changed";
 }

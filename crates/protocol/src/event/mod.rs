@@ -6,11 +6,14 @@ use serde::de::DeserializeOwned;
 
 pub mod chat;
 pub mod client;
+pub mod file;
+pub mod p2p;
 pub mod presence;
 pub mod room;
 pub mod rtc;
 pub mod server;
 pub mod system;
+pub mod terminal;
 
 pub use client::ClientEvent;
 pub use server::{Payload, ServerEvent};

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{file::SharedFile, terminal::SharedTerminal};
 use crate::{
     RoomId, UserId,
     model::{Member, MemberRole, RemovalReason, Room},
@@ -37,6 +38,12 @@ pub struct Joined {
     pub members: Vec<Member>,
     /// Whether that is all of them.
     pub members_complete: bool,
+    /// The files that peers share now, oldest first: at most 200.
+    #[serde(default)]
+    pub files: Vec<SharedFile>,
+    /// The terminals that peers share now, oldest first: at most 50.
+    #[serde(default)]
+    pub terminals: Vec<SharedTerminal>,
 }
 
 /// Payload of `room.leave`.

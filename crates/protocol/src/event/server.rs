@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{EventError, EventInfo, chat, presence, read_payload, room, rtc, system};
+use super::{EventError, EventInfo, chat, file, p2p, presence, read_payload, room, rtc, system, terminal};
 
 /// A payload that the server sends, bound to its event's name.
 pub trait Payload: Serialize {
@@ -121,6 +121,34 @@ server_events! {
     /// has changed, at most once a second. Who they are tells `GET /api/rooms/{id}/members?online=true`. Once more when
     /// the room has 200 peers or fewer again: from then on each is told of.
     "presence.summary" => PresenceSummary(presence::Summary);
+    /// The peer in `from` offers a WebRTC session, or changes the one there is. An own offer that is under way has lost:
+    /// take it back and answer this one.
+    "rtc.offer" => RtcOffer(rtc::Offer);
+    /// The peer in `from` answers the offer made to it.
+    "rtc.answer" => RtcAnswer(rtc::Answer);
+    /// The peer in `from` gives an ICE candidate.
+    "rtc.ice" => RtcIce(rtc::Ice);
+    /// The call is over: by the peer in `from`; or where `from` is `"server"`, because of `reason` (`peer_gone`, `left`,
+    /// `kicked`, `banned`, `room_deleted`, `not_allowed`, `session_ended`, `account_disabled`), the call with `peer_id`.
+    "rtc.bye" => RtcBye(rtc::Bye);
     /// Comes unasked when three quarters of the life of the TURN credential are over that the connection was given last.
     "rtc.ice_servers" => RtcIceServers(rtc::IceServers);
+    /// To the peer that is asked for a session: answer with `p2p.session.accept` or `p2p.session.reject` within 30 seconds.
+    "p2p.session.requested" => P2pRequested(p2p::Requested);
+    /// To both: the session stands. What each needs to reach the other and to know it, also while the server is down.
+    "p2p.session.created" => P2pCreated(p2p::Created);
+    /// To both: the session is over, or was never taken. Who holds a connection that it stood for ends it.
+    "p2p.session.closed" => P2pClosed(p2p::Closed);
+    /// To the room: a peer has a file for its members.
+    "file.shared" => FileShared(file::Shared);
+    /// To the room: a file is shared no longer. It is not told of each where the room is gone.
+    "file.unshared" => FileUnshared(file::Unshared);
+    /// To the room: a peer lets its members look at a terminal.
+    "terminal.shared" => TerminalShared(terminal::Shared);
+    /// To the room: a terminal is shared no longer, and nobody controls it.
+    "terminal.unshared" => TerminalUnshared(terminal::Unshared);
+    /// To a terminal's owner: a peer asks to type in it.
+    "terminal.control.requested" => ControlRequested(terminal::ControlRequested);
+    /// To the room: another peer types in a terminal from now on, or none.
+    "terminal.control.changed" => ControlChanged(terminal::ControlChanged);
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Timestamp, UserId,
     code::{Action, ErrorCode},
-    ids::{PeerId, SessionId},
+    ids::{P2pSessionId, PeerId, SessionId},
     model::{IceServer, PeerType, Room},
 };
 
@@ -95,7 +95,15 @@ impl std::fmt::Debug for Auth {
 
 /// Payload of `system.ack`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Ack {}
+pub struct Ack {
+    /// Only of an `rtc.offer`: whether its sender is the polite one, who takes the own offer back where both make one at
+    /// once. False: this offer stands. One that does not is refused with `conflict`, whose `details` say `polite: true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polite: Option<bool>,
+    /// What `p2p.session.request` has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<P2pSessionId>,
+}
 
 /// Payload of `system.token_expiring`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

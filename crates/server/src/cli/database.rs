@@ -19,8 +19,8 @@ const ACTOR: &str = "(command line)";
 pub(super) struct Database {
     pub(super) ids: Ids,
     pub(super) clock: Clock,
-    db: Db,
-    runtime: tokio::runtime::Runtime,
+    pub(super) db: Db,
+    pub(super) runtime: tokio::runtime::Runtime,
 }
 
 pub(super) fn absent(name: &str) -> Error {

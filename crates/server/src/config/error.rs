@@ -15,13 +15,13 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// `variable=shown: message`. `shown` must be masked by the caller already.
-    pub(super) fn value(variable: &str, shown: &str, message: &str) -> Self {
+    pub(crate) fn value(variable: &str, shown: &str, message: &str) -> Self {
         let line = format!("{variable}={}: {}", one_line(shown), one_line_full(message));
         Self { variable: variable.to_owned(), line }
     }
 
     /// `subject: message`, for what is not about one value: two settings at once, a file.
-    pub(super) fn about(subject: &str, message: &str) -> Self {
+    pub(crate) fn about(subject: &str, message: &str) -> Self {
         let line = format!("{}: {}", one_line_full(subject), one_line_full(message));
         Self { variable: subject.to_owned(), line }
     }

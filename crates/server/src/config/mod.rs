@@ -26,7 +26,7 @@ pub use cidr::Cidr;
 pub use database::DatabaseUrl;
 pub use error::ConfigError;
 pub use key_file::{KeyFile, load_or_create_keys};
-pub use print::{clap_args, env_example, readme_table, readme_table_fr};
+pub use print::{SETTINGS, clap_args, env_example, readme_table, readme_table_fr};
 pub use private_file::PrivateFile;
 pub use secret_file::load_or_create_secret;
 pub use source::{Source, process_env};
@@ -107,6 +107,10 @@ pub struct Config {
     pub cors_origins: CorsOrigins,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// The certificate chain (PEM) with which the server speaks TLS itself; with it, [`Config::tls_key`] is set too.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    pub tls_key: Option<PathBuf>,
     /// A port of its own for `/metrics`.
     pub metrics_addr: Option<SocketAddr>,
     /// The bus that joins several servers (later release); may hold a password.
@@ -168,6 +172,7 @@ impl Config {
         }
         config.check_turn(&mut warnings)?;
         config.check_keys(&mut warnings);
+        config.check_tls(&mut warnings)?;
         config.check_push(&mut warnings);
         // depends on another variable, hence no default in the table
         if config.cors_origins == CorsOrigins::List(Vec::new()) {
@@ -223,6 +228,27 @@ impl Config {
                 "MESH_JWT_PRIVATE_KEY_FILE has no effect with MESH_JWT_ALGORITHM={}: the secret signs",
                 self.jwt_algorithm.as_str()
             ));
+        }
+    }
+
+    fn check_tls(&self, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+        let shown = |path: &Path| path.display().to_string();
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(cert), None) => {
+                let expected = "expected MESH_TLS_KEY as well, the file with its private key";
+                Err(ConfigError::value("MESH_TLS_CERT", &shown(cert), expected))
+            }
+            (None, Some(key)) => {
+                let expected = "expected MESH_TLS_CERT as well, the file with its certificate";
+                Err(ConfigError::value("MESH_TLS_KEY", &shown(key), expected))
+            }
+            (Some(_), Some(_)) if self.public_url.starts_with("http://") => {
+                let words = "MESH_TLS_CERT is set, and MESH_PUBLIC_URL begins with http://: clients are sent to an address \
+                             that does not speak TLS";
+                warnings.push(words.to_owned());
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -302,6 +328,8 @@ impl Config {
             max_message_chars: 0,
             cors_origins: CorsOrigins::List(Vec::new()),
             trusted_proxies: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
             metrics_addr: None,
             bus_url: None,
             shutdown_seconds: 0,

@@ -8,6 +8,9 @@ use super::{Config, Source};
 /// What stands for a secret.
 pub(super) const MASK: &str = "***";
 
+/// The heading of the flags that are settings.
+pub const SETTINGS: &str = "Configuration";
+
 /// A variable with the value in force, masked already: what `mesh-server config` shows.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
@@ -45,7 +48,7 @@ fn arg(id: &'static str, flag: &'static str, value: &'static str, help: String) 
         .action(ArgAction::Set)
         .global(true)
         .hide_short_help(true)
-        .help_heading("Configuration")
+        .help_heading(SETTINGS)
 }
 
 fn help(variable: &Variable) -> String {

@@ -411,6 +411,27 @@ pub const TABLE: &[Variable] = &[
         |c, v| parse::proxies(v).map(|x| c.trusted_proxies = x),
     ),
     row(
+        "MESH_TLS_CERT",
+        "tls-cert",
+        text(
+            "File with the certificate and its chain (PEM): the server speaks TLS itself, without a proxy. Read again when it \
+             changes, and on SIGHUP",
+            "Fichier du certificat et de sa chaîne (PEM) : le serveur parle TLS lui-même, sans proxy. Relu quand il change, \
+             et sur SIGHUP",
+        ),
+        |c, v| parse::text(v).map(|x| c.tls_cert = Some(x.into())),
+    )
+    .unset("none: plain HTTP, for a proxy in front", "aucun : HTTP en clair, pour un proxy devant"),
+    row(
+        "MESH_TLS_KEY",
+        "tls-key",
+        text(
+            "File with the private key (PEM) of `MESH_TLS_CERT`",
+            "Fichier de la clé privée (PEM) de `MESH_TLS_CERT`",
+        ),
+        |c, v| parse::text(v).map(|x| c.tls_key = Some(x.into())),
+    ),
+    row(
         "MESH_METRICS_ADDR",
         "metrics-addr",
         text("Address and port of its own for `/metrics`", "Adresse et port propres à `/metrics`"),

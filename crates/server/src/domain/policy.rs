@@ -38,6 +38,8 @@ pub enum RoomAction {
     Ban(Option<MemberRole>),
     /// Make, see and end invites.
     Invite,
+    /// Announce a file or a terminal, and go on doing so.
+    Share,
     /// Hold a capability token.
     Hold(Capability),
 }
@@ -51,7 +53,7 @@ pub fn allows(role: MemberRole, action: RoomAction) -> bool {
         RoomAction::SetRetention | RoomAction::Delete | RoomAction::HandOver | RoomAction::Export => role == Owner,
         // A guest may be spoken with and look on, but hands nothing over and touches nothing.
         RoomAction::Hold(Capability::Call | Capability::Screen | Capability::TerminalView) => true,
-        RoomAction::Hold(_) => role >= Member,
+        RoomAction::Share | RoomAction::Hold(_) => role >= Member,
         // Nobody grants above their own role, and a room has one owner.
         RoomAction::AddMember(granted) => role >= Admin && granted <= role && granted != Owner,
         // Whoever manages others stands above them.
@@ -103,7 +105,8 @@ mod tests {
                     std::iter::once(None).chain(ROLES.map(Some)).map(RoomAction::Ban).collect(),
                     Some(RoomAction::Invite),
                 ),
-                RoomAction::Invite => (vec![action], Some(RoomAction::Hold(Capability::Call))),
+                RoomAction::Invite => (vec![action], Some(RoomAction::Share)),
+                RoomAction::Share => (vec![action], Some(RoomAction::Hold(Capability::Call))),
                 RoomAction::Hold(_) => (Capability::ALL.iter().copied().map(RoomAction::Hold).collect(), None),
             };
             all.extend(these);
@@ -137,6 +140,7 @@ mod tests {
             RoomAction::StepDown(Admin) => [false, false, true, false],
             RoomAction::StepDown(Owner) => NOBODY,
             RoomAction::Hold(Capability::Call | Capability::Screen | Capability::TerminalView) => ALL,
+            RoomAction::Share => NOT_GUESTS,
             RoomAction::Hold(Capability::ShareFile | Capability::ShareFolder | Capability::TerminalControl) => {
                 NOT_GUESTS
             }
@@ -146,7 +150,7 @@ mod tests {
     #[test]
     fn the_matrix() {
         let actions = every_action();
-        assert_eq!(actions.len(), 48);
+        assert_eq!(actions.len(), 49);
         for action in actions {
             assert_eq!(ROLES.map(|role| allows(role, action)), expected(action), "{action:?}");
         }

@@ -12,6 +12,8 @@ pub const ORDINARY: u8 = 4;
 
 /// How long a message waits before it leaves: for others that join it, and for the person to come or read.
 pub const HOLD_MS: i64 = 3_000;
+/// What a process that ended had left waits so long after the next start: whoever was connected comes back first.
+pub const BACK_MS: i64 = 5_000;
 /// How long the next of a room waits after one left, so that a talk is not a storm.
 pub const WINDOW_MS: i64 = 60_000;
 /// A ring that is older than this helps nobody.
@@ -82,7 +84,8 @@ pub fn quiet_until(quiet: Quiet, zone: &TimeZone, now: i64) -> Option<i64> {
     Some(if end > now { end } else { now + minutes * 60_000 })
 }
 
-/// Whether a member wants to hear of something in a room.
+/// Whether a member wants to hear of something in a room. A ring between two is for the person, and comes through
+/// whatever they set for the room; one of a whole room does not where they want to hear nothing of it.
 pub fn wanted(
     kind: PushKind,
     personal: bool,
@@ -91,7 +94,7 @@ pub fn wanted(
     muted_until: Option<i64>,
     now: i64,
 ) -> bool {
-    if kind == PushKind::Ring {
+    if kind == PushKind::Ring && direct {
         return true;
     }
     if muted_until.is_some_and(|until| until > now) {
@@ -99,7 +102,7 @@ pub fn wanted(
     }
     match level {
         NotificationLevel::All => true,
-        NotificationLevel::Mentions => personal || direct || kind == PushKind::Missed,
+        NotificationLevel::Mentions => personal || direct || kind != PushKind::Message,
         NotificationLevel::None => false,
     }
 }
@@ -144,7 +147,7 @@ impl PushContent {
 pub struct Facts<'a> {
     /// What it tells of.
     pub kind: PushKind,
-    /// Who wrote or called last.
+    /// Who wrote or called last; where one of several messages names the reader, who wrote that.
     pub author: &'a str,
     /// The room's name; none for a direct one.
     pub room: Option<&'a str>,
@@ -152,21 +155,25 @@ pub struct Facts<'a> {
     pub count: u64,
     /// Whether one of them names the reader.
     pub named: bool,
-    /// What was said last, where it may be told.
+    /// What they said, where it may be told.
     pub text: Option<&'a str>,
 }
 
-/// The texts: one row a language. `{a}` is the author, `{r}` the room, `{n}` a number.
+/// The texts: one row a language. `{a}` is the author, `{r}` the room, `{n}` a number from 2 on.
 struct Texts {
     something: &'static str,
     message: &'static str,
     messages: &'static str,
     messages_in: &'static str,
+    last: &'static str,
     named: &'static str,
     rings: &'static str,
     rings_in: &'static str,
     missed: &'static str,
     missed_in: &'static str,
+    missed_many: &'static str,
+    missed_many_in: &'static str,
+    last_call: &'static str,
     test: &'static str,
 }
 
@@ -175,24 +182,33 @@ const EN: Texts = Texts {
     message: "New message from {a}",
     messages: "{n} new messages from {a}",
     messages_in: "{n} new messages in {r}",
+    last: "The last is from {a}",
     named: "{a} mentioned you in {r}",
     rings: "{a} is calling",
     rings_in: "{a} is calling in {r}",
     missed: "Missed call from {a}",
     missed_in: "Missed call from {a} in {r}",
+    missed_many: "{n} missed calls from {a}",
+    missed_many_in: "{n} missed calls in {r}",
+    last_call: "The last was from {a}",
     test: "Notifications work.",
 };
 
+/// Worded so that no name follows "de", which some of them would shorten; colons have their no-break space.
 const FR: Texts = Texts {
     something: "Du nouveau",
-    message: "Nouveau message de {a}",
-    messages: "{n} nouveaux messages de {a}",
+    message: "{a} vous a écrit",
+    messages: "{a}\u{a0}: {n} nouveaux messages",
     messages_in: "{n} nouveaux messages dans {r}",
+    last: "Le dernier\u{a0}: {a}",
     named: "{a} vous mentionne dans {r}",
     rings: "{a} appelle",
     rings_in: "{a} appelle dans {r}",
-    missed: "Appel manqué de {a}",
-    missed_in: "Appel manqué de {a} dans {r}",
+    missed: "Appel manqué\u{a0}: {a}",
+    missed_in: "Appel manqué dans {r}\u{a0}: {a}",
+    missed_many: "{a}\u{a0}: {n} appels manqués",
+    missed_many_in: "{n} appels manqués dans {r}",
+    last_call: "Le dernier\u{a0}: {a}",
     test: "Les notifications fonctionnent.",
 };
 
@@ -229,23 +245,29 @@ pub fn compose(facts: &Facts<'_>, locale: Locale, content: PushContent) -> (Stri
         }
         out + rest
     };
+    let many = facts.count > 1;
     let head = match (facts.kind, facts.room) {
         (PushKind::Ring, None) => fill(texts.rings),
         (PushKind::Ring, Some(_)) => fill(texts.rings_in),
+        (PushKind::Missed, None) if many => fill(texts.missed_many),
+        (PushKind::Missed, Some(_)) if many => fill(texts.missed_many_in),
         (PushKind::Missed, None) => fill(texts.missed),
         (PushKind::Missed, Some(_)) => fill(texts.missed_in),
         (PushKind::Message, Some(_)) if facts.named => fill(texts.named),
-        (PushKind::Message, Some(_)) if facts.count > 1 => fill(texts.messages_in),
-        (PushKind::Message, None) if facts.count > 1 => fill(texts.messages),
+        (PushKind::Message, Some(_)) if many => fill(texts.messages_in),
+        (PushKind::Message, None) if many => fill(texts.messages),
         (PushKind::Message, Some(room)) => room.to_owned(),
         (PushKind::Message, None) => facts.author.to_owned(),
     };
     let said = facts.text.filter(|text| content == PushContent::Full && !text.is_empty());
-    let body = match (facts.kind, said) {
-        (PushKind::Message, Some(text)) if facts.room.is_some() => format!("{}: {text}", facts.author),
-        (PushKind::Message, Some(text)) => text.to_owned(),
-        (PushKind::Message, None) if facts.count > 1 => fill(texts.messages),
-        (PushKind::Message, None) => fill(texts.message),
+    let body = match (facts.kind, said, facts.room) {
+        (PushKind::Message, Some(text), Some(_)) => format!("{}: {text}", facts.author),
+        (PushKind::Message, Some(text), None) => text.to_owned(),
+        (PushKind::Message, None, Some(_)) if many && facts.named => fill(texts.messages_in),
+        (PushKind::Message, None, Some(_)) if many => fill(texts.last),
+        (PushKind::Message, None, None) if many => head.clone(),
+        (PushKind::Message, None, _) => fill(texts.message),
+        (PushKind::Missed, _, Some(_)) if many => fill(texts.last_call),
         _ => head.clone(),
     };
     (head, body)
@@ -301,7 +323,11 @@ mod tests {
         assert!(!wanted(PushKind::Message, true, true, Nothing, None));
         assert!(!wanted(PushKind::Message, true, true, All, Some(11)));
         assert!(wanted(PushKind::Message, true, true, All, Some(10)));
-        assert!(wanted(PushKind::Ring, false, false, Nothing, Some(11)));
+        assert!(wanted(PushKind::Ring, false, true, Nothing, Some(11)));
+        assert!(wanted(PushKind::Ring, false, false, Mentions, Some(10)));
+        assert!(!wanted(PushKind::Ring, false, false, Nothing, None));
+        assert!(!wanted(PushKind::Ring, false, false, All, Some(11)));
+        assert!(wanted(PushKind::Missed, false, false, Mentions, None));
         assert!(!wanted(PushKind::Missed, false, false, Nothing, None));
     }
 
@@ -325,13 +351,39 @@ mod tests {
         assert_eq!(said(&facts(3, false, room), Locale::En, full), "3 new messages in Cuisine | Ana {r}: the soup");
         assert_eq!(
             said(&facts(3, false, room), Locale::Fr, sender),
-            "3 nouveaux messages dans Cuisine | 3 nouveaux messages de Ana {r}"
+            "3 nouveaux messages dans Cuisine | Le dernier\u{a0}: Ana {r}"
         );
         assert_eq!(
             said(&facts(1, true, room), Locale::Fr, sender),
-            "Ana {r} vous mentionne dans Cuisine | Nouveau message de Ana {r}"
+            "Ana {r} vous mentionne dans Cuisine | Ana {r} vous a écrit"
+        );
+        assert_eq!(
+            said(&facts(3, true, room), Locale::En, sender),
+            "Ana {r} mentioned you in Cuisine | 3 new messages in Cuisine"
         );
         assert_eq!(said(&facts(1, false, None), Locale::En, full), "Ana {r} | the soup");
+        assert_eq!(said(&facts(1, false, None), Locale::Fr, sender), "Ana {r} | Ana {r} vous a écrit");
+        let two = said(&facts(2, false, None), Locale::Fr, sender);
+        assert_eq!(two, "Ana {r}\u{a0}: 2 nouveaux messages | Ana {r}\u{a0}: 2 nouveaux messages");
+        let call = |kind, count, room| Facts { kind, count, ..facts(1, false, room) };
+        for (kind, count, room, english, french) in [
+            (PushKind::Ring, 1, None, "Ana {r} is calling", "Ana {r} appelle"),
+            (PushKind::Ring, 2, room, "Ana {r} is calling in Cuisine", "Ana {r} appelle dans Cuisine"),
+            (PushKind::Missed, 1, None, "Missed call from Ana {r}", "Appel manqué\u{a0}: Ana {r}"),
+            (
+                PushKind::Missed,
+                1,
+                room,
+                "Missed call from Ana {r} in Cuisine",
+                "Appel manqué dans Cuisine\u{a0}: Ana {r}",
+            ),
+            (PushKind::Missed, 2, None, "2 missed calls from Ana {r}", "Ana {r}\u{a0}: 2 appels manqués"),
+            (PushKind::Missed, 2, room, "2 missed calls in Cuisine", "2 appels manqués dans Cuisine"),
+        ] {
+            let facts = call(kind, count, room);
+            assert_eq!(compose(&facts, Locale::En, full).0, english);
+            assert_eq!(compose(&facts, Locale::Fr, full).0, french);
+        }
         for locale in [Locale::En, Locale::Fr] {
             let nothing = said(&facts(2, true, room), locale, PushContent::None);
             assert!(!nothing.contains("Ana") && !nothing.contains("Cuisine") && !nothing.contains("soup"), "{nothing}");

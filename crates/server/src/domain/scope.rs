@@ -110,6 +110,22 @@ const EVENTS: &[(&str, Need)] = &[
     ("chat.typing", Need::Scope(Scope::ChatWrite)),
     ("chat.read", Need::Scope(Scope::ChatRead)),
     ("chat.history", Need::Scope(Scope::ChatRead)),
+    ("rtc.offer", Need::Scope(Scope::Rtc)),
+    ("rtc.answer", Need::Scope(Scope::Rtc)),
+    ("rtc.ice", Need::Scope(Scope::Rtc)),
+    ("rtc.bye", Need::Scope(Scope::Rtc)),
+    ("p2p.session.request", Need::Scope(Scope::Rtc)),
+    ("p2p.session.accept", Need::Scope(Scope::Rtc)),
+    ("p2p.session.reject", Need::Scope(Scope::Rtc)),
+    ("p2p.session.close", Need::Scope(Scope::Rtc)),
+    ("file.share", Need::Scope(Scope::Rtc)),
+    ("file.unshare", Need::Scope(Scope::Rtc)),
+    ("terminal.share", Need::Scope(Scope::Rtc)),
+    ("terminal.unshare", Need::Scope(Scope::Rtc)),
+    ("terminal.control.request", Need::Scope(Scope::Rtc)),
+    ("terminal.control.grant", Need::Scope(Scope::Rtc)),
+    ("terminal.control.release", Need::Scope(Scope::Rtc)),
+    ("terminal.control.revoke", Need::Scope(Scope::Rtc)),
 ];
 
 /// What a request needs; `path` is the route, not the request's own path.

@@ -9,7 +9,7 @@ use axum::{
 use mesh_protocol::rest::{Ban, BanRequest};
 
 use super::{
-    extract::{BanPath, Json, RoomPath},
+    extract::{BanPath, Json, JsonOrNothing, RoomPath},
     query::{PageQuery, Query},
 };
 use crate::{
@@ -43,6 +43,26 @@ pub(super) async fn list_bans(
     Ok((headers, Json(bans)))
 }
 
+/// Get a ban
+///
+/// For the room's owner and admins.
+#[utoipa::path(
+    get, path = "/api/rooms/{id}/bans/{user_id}", tag = "members",
+    params(BanPath),
+    responses(
+        (status = 200, description = "The ban.", body = Ban),
+        (status = 403, description = "`forbidden`: the caller's role does not allow it."),
+        (status = 404, description = "`not_found`: there is no such room, or it is not visible to you; or `not_banned`: the account is not banned."),
+    ),
+)]
+pub(super) async fn get_ban(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    BanPath(id, user): BanPath,
+) -> Result<Json<Ban>> {
+    bans::get(&app, &caller, id, user).await.map(Json)
+}
+
 /// Ban somebody from a room
 ///
 /// A member is out at once; nobody who is banned comes back by joining, by an invite, or by being added. Whoever is no
@@ -51,7 +71,7 @@ pub(super) async fn list_bans(
 #[utoipa::path(
     put, path = "/api/rooms/{id}/bans/{user_id}", tag = "members",
     params(BanPath),
-    request_body = BanRequest,
+    request_body = Option<BanRequest>,
     responses(
         (status = 200, description = "The ban.", body = Ban),
         (status = 403, description = "`forbidden`: the caller's role does not allow it."),
@@ -63,7 +83,7 @@ pub(super) async fn put_ban(
     caller: Caller,
     client: ClientInfo,
     BanPath(id, user): BanPath,
-    Json(request): Json<BanRequest>,
+    JsonOrNothing(request): JsonOrNothing<BanRequest>,
 ) -> Result<Json<Ban>> {
     bans::put(&app, &caller, &client, id, user, request).await.map(Json)
 }

@@ -278,6 +278,7 @@ impl<S: Send + Sync> FromRequestParts<S> for EmojiPath {
 impl IntoParams for EmojiPath {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let schema = Object::builder().schema_type(Type::String).min_length(Some(1)).max_length(Some(32));
+        let schema = schema.pattern(Some(r"^[^\s\x00-\x1f\x7f-\x9f]+$"));
         let emoji = Parameter::builder()
             .name("emoji")
             .parameter_in(ParameterIn::Path)
@@ -323,6 +324,29 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             return Err(unsupported("application/json"));
         }
         parse_json(&read_body(request).await?).map(Self)
+    }
+}
+
+/// A body whose every field may be absent: so may the body. Without one, or where it is `null`, all are.
+pub(super) struct JsonOrNothing<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for JsonOrNothing<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        let kind = media_type(request.headers());
+        let typed = request.headers().contains_key(header::CONTENT_TYPE);
+        let body = read_body(request).await?;
+        if !typed && body.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        if !is_json(&kind) {
+            return Err(unsupported("application/json"));
+        }
+        if body.trim_ascii() == b"null" {
+            return Ok(Self(T::default()));
+        }
+        parse_json(&body).map(Self)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     app::App,
-    error::Result,
+    error::{Error, Result},
     service::{
         amend::{self, What},
         auth::Caller,
@@ -122,6 +122,7 @@ pub(super) async fn delete_message(
         (status = 204, description = "The reaction is there."),
         (status = 403, description = "`forbidden`: the room is public, and the caller has not joined it."),
         (status = 409, description = "`message_deleted`; or `too_many_reactions`: a message takes at most 32 different ones, and 1,000 in all."),
+        (status = 422, description = "`invalid`: emoji: must not contain white space"),
     ),
 )]
 pub(super) async fn add_reaction(
@@ -141,6 +142,7 @@ pub(super) async fn add_reaction(
     responses(
         (status = 204, description = "The caller's reaction is not there."),
         (status = 403, description = "`forbidden`: the room is public, and the caller has not joined it."),
+        (status = 422, description = "`invalid`: emoji: must not contain white space"),
     ),
 )]
 pub(super) async fn remove_reaction(
@@ -171,6 +173,9 @@ pub(super) async fn mark_read(
     RoomPath(id): RoomPath,
     Json(request): Json<ReadRequest>,
 ) -> Result<StatusCode> {
+    if i64::try_from(request.seq).is_err() {
+        return Err(Error::invalid_field("seq", "out_of_range", format!("must be from 0 to {}", i64::MAX)));
+    }
     chat::read(&app, &caller, id, request.seq).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -35,7 +35,8 @@ pub(super) async fn get_notifications(
 
 /// Set your quiet hours and language
 ///
-/// In quiet hours notifications are held until they end; rings are not. What is absent is set to its default.
+/// In quiet hours notifications are held until they end. A ring of a direct room comes through; one of another room is
+/// not told, the missed call afterwards is. What is absent is set to its default.
 #[utoipa::path(
     put, path = "/api/notifications", tag = "notifications",
     request_body = NotificationRequest,
@@ -123,8 +124,9 @@ pub(super) async fn get_room_notifications(
 
 /// Set what you want to hear of a room
 ///
-/// `all` tells every message, `mentions` those that name you (in a direct room all), `none` no message. Rings come
-/// through in any case. It is forgotten when you leave the room.
+/// `all` tells every message, `mentions` those that name you (in a direct room all), and both tell rings and missed
+/// calls; `none` tells nothing, and so does a room that is muted. Rings of a direct room come through in any case. It is
+/// forgotten when you leave the room.
 #[utoipa::path(
     put, path = "/api/rooms/{id}/notifications", tag = "notifications",
     params(RoomPath),

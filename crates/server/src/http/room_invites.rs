@@ -12,7 +12,7 @@ use mesh_protocol::{
 };
 
 use super::{
-    extract::{CodePath, Json, RoomInvitePath, RoomPath},
+    extract::{CodePath, Json, JsonOrNothing, RoomInvitePath, RoomPath},
     query::{InvitesQuery, Query},
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
 #[utoipa::path(
     post, path = "/api/rooms/{id}/invites", tag = "invites",
     params(RoomPath),
-    request_body = CreateRoomInviteRequest,
+    request_body = Option<CreateRoomInviteRequest>,
     responses(
         (status = 201, description = "The new invite.", body = RoomInvite),
         (status = 403, description = "`forbidden`: the caller's role does not allow it."),
@@ -39,7 +39,7 @@ pub(super) async fn create_invite(
     State(app): State<Arc<App>>,
     caller: Caller,
     RoomPath(id): RoomPath,
-    Json(request): Json<CreateRoomInviteRequest>,
+    JsonOrNothing(request): JsonOrNothing<CreateRoomInviteRequest>,
 ) -> Result<(StatusCode, Json<RoomInvite>)> {
     Ok((StatusCode::CREATED, Json(room_invites::create(&app, &caller, id, request).await?)))
 }

@@ -36,7 +36,7 @@ pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(members::list_members, members::add_member))
         .routes(routes!(members::update_member, members::remove_member))
         .routes(routes!(bans::list_bans))
-        .routes(routes!(bans::put_ban, bans::delete_ban))
+        .routes(routes!(bans::get_ban, bans::put_ban, bans::delete_ban))
         .routes(routes!(room_invites::create_invite, room_invites::list_invites))
         .routes(routes!(room_invites::delete_invite))
         .routes(routes!(room_invites::accept_invite))

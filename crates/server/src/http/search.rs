@@ -20,8 +20,9 @@ use crate::{
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SearchQuery {
-    /// Up to 16 words with anything between them that is neither letter nor digit. No sign has a meaning.
-    #[param(value_type = String, required = true, min_length = 1, max_length = 200, pattern = "[A-Za-z0-9]")]
+    /// Words with anything between them that is neither letter nor digit; the first 16 count. No sign has a meaning, and
+    /// where there is no word, nothing is found.
+    #[param(value_type = String, required = true, min_length = 1, max_length = 200)]
     q: Option<String>,
     /// How many at most.
     #[param(value_type = i32, required = false, minimum = 1, maximum = 200, default = 50)]

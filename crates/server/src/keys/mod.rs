@@ -1,6 +1,7 @@
 //! Signs and verifies tokens (RFC 7519, RFC 9068), and keeps the server's secrets.
 
 mod capability;
+mod p2p;
 mod pem;
 mod seal;
 mod signing;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 pub use capability::{CapabilityClaims, CapabilityGrant, Confirmation};
+pub use p2p::{P2pClaims, P2pParty};
 
 use crate::{
     config::{Config, KeyFile, Secret, load_or_create_keys},
@@ -28,6 +30,8 @@ pub mod types {
     pub const ACCESS: &str = "at+jwt";
     /// A capability token.
     pub const CAPABILITY: &str = "mesh-cap+jwt";
+    /// A session token of two agents.
+    pub const P2P: &str = "mesh-p2p+jwt";
     /// The challenge between a password and its second factor.
     pub const TOTP: &str = "mesh-totp+jwt";
     /// An invitation to register.

@@ -5,6 +5,7 @@
 
 mod http;
 mod process;
+mod push;
 mod store;
 mod text;
 
@@ -23,6 +24,7 @@ use mesh_protocol::{
 };
 
 pub use http::{Http, ROUTE_UNKNOWN};
+pub use push::{ATTEMPTS, Push};
 pub use store::{Store, Trouble};
 pub use text::{Format, Kind, Text};
 
@@ -185,12 +187,35 @@ pub const RESUMES: &[&str] = &["complete", "gap", "failed"];
 pub const LOGINS: &[&str] =
     &["ok", "unknown_user", "wrong_password", "disabled", "rate_limited", "wrong_code", "other"];
 
+/// What becomes of a session between agents: asked for, made, or over for one of these reasons.
+pub const P2P: &[&str] = &[
+    "requested",
+    "created",
+    "closed",
+    "rejected",
+    "timeout",
+    "peer_gone",
+    "member_removed",
+    "room_deleted",
+    "role_changed",
+];
+
 /// The figures of one server.
 pub struct Metrics {
     /// Open WebSockets with a valid credential.
     pub sockets: Gauge,
     /// Those of them that have said hello.
     pub peers: Gauge,
+    /// Calls between two peers that are open.
+    pub calls: Gauge,
+    /// Sessions between agents that are asked for or stand.
+    pub p2p_open: Gauge,
+    /// What became of sessions between agents, see [`P2P`].
+    pub p2p: Counters,
+    /// Files that peers share.
+    pub shared_files: Gauge,
+    /// Terminals that peers share.
+    pub shared_terminals: Gauge,
     /// WebSockets opened.
     pub opened: Counter,
     /// Rooms that a connection listens to, or is about to.
@@ -217,6 +242,8 @@ pub struct Metrics {
     pub logins: Counters,
     /// Times at which the wall clock was found to have been moved.
     pub clock_jumps: Counter,
+    /// Notifications of whoever is away.
+    pub push: Push,
     /// HTTP requests.
     pub http: Http,
 }
@@ -227,6 +254,11 @@ impl Default for Metrics {
         Self {
             sockets: Gauge::default(),
             peers: Gauge::default(),
+            calls: Gauge::default(),
+            p2p_open: Gauge::default(),
+            p2p: Counters::new(P2P),
+            shared_files: Gauge::default(),
+            shared_terminals: Gauge::default(),
             opened: Counter::default(),
             rooms: Gauge::default(),
             events_in: Counters::new(ClientEvent::NAMES),
@@ -240,6 +272,7 @@ impl Default for Metrics {
             resumes: Counters::new(RESUMES),
             logins: Counters::new(LOGINS),
             clock_jumps: Counter::default(),
+            push: Push::default(),
             http: Http::default(),
         }
     }
@@ -272,6 +305,13 @@ impl Metrics {
     pub fn write(&self, text: &mut Text) {
         text.gauge("mesh_websockets", "Open WebSockets with a valid credential.", self.sockets.get());
         text.gauge("mesh_peers", "Connections that have said hello.", self.peers.get());
+        text.gauge("mesh_calls", "Calls that are open, each between two peers.", self.calls.get());
+        let help = "Sessions between agents that are asked for or stand.";
+        text.gauge("mesh_p2p_sessions", help, self.p2p_open.get());
+        let help = "Sessions between agents: asked for, made, and over for a reason.";
+        text.counters("mesh_p2p_steps", help, "outcome", self.p2p.read());
+        text.gauge("mesh_shared_files", "Files that peers share.", self.shared_files.get());
+        text.gauge("mesh_shared_terminals", "Terminals that peers share.", self.shared_terminals.get());
         text.gauge("mesh_rooms_listened", "Rooms that a connection listens to.", self.rooms.get());
         text.counter("mesh_websockets_opened", "WebSockets opened.", self.opened.get());
         text.family("mesh_websockets_ended", Kind::Counter, "WebSockets ended, by close code.");
@@ -295,6 +335,7 @@ impl Metrics {
         text.counters("mesh_logins", "Attempts to log in, by outcome.", "outcome", self.logins.read());
         let help = "Times at which the wall clock was found to have been moved.";
         text.counter("mesh_clock_jumps", help, self.clock_jumps.get());
+        self.push.write(text);
         self.http.write(text);
     }
 }

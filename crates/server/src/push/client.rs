@@ -1,4 +1,4 @@
-//! One bounded HTTP exchange with the push server: no redirects, no proxy of the environment, 10 s in all, 64 KiB of answer.
+//! One bounded HTTP exchange with the push server: no redirects, no proxy of the environment, 10 s in all, a bounded answer.
 
 use std::time::Duration;
 
@@ -10,7 +10,10 @@ use crate::{config::Secret, outbound};
 
 /// How long an exchange may take, from the name's lookup to the answer's end.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may be, beside what it repeats of the question.
 const ANSWER_BYTES: usize = 64 * 1024;
+/// The most that escaping makes of a byte that is repeated (`\u003c`).
+const ESCAPED: usize = 6;
 
 /// Posts JSON to one address, which only the operator chooses.
 pub(super) struct Poster {
@@ -37,7 +40,9 @@ impl Poster {
         body: &Value,
         secret: Option<(&'static str, &Secret, &str)>,
     ) -> Result<Answer, Outcome> {
-        let mut request = self.client.post(&self.url).json(body);
+        let sent = body.to_string();
+        let bound = ANSWER_BYTES + ESCAPED * sent.len();
+        let mut request = self.client.post(&self.url).header(header::CONTENT_TYPE, "application/json").body(sent);
         if let Some((name, secret, prefix)) = secret {
             let value = header::HeaderValue::try_from(format!("{prefix}{}", secret.expose()));
             let mut value = value.map_err(|_| failed(Verdict::Later, "the token cannot stand in a header"))?;
@@ -48,7 +53,7 @@ impl Poster {
         let status = response.status().as_u16();
         let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(|e| lost(&e))? {
-            if body.len() + piece.len() > ANSWER_BYTES {
+            if body.len() + piece.len() > bound {
                 return Err(failed(Verdict::Later, "its answer is longer than a push server's"));
             }
             body.extend_from_slice(&piece);

@@ -57,6 +57,18 @@ pub enum Verdict {
     Never,
 }
 
+impl Verdict {
+    /// Its word in the figures, see [`crate::metrics::ATTEMPTS`].
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::TooLarge => "too_large",
+            Self::Never => "refused",
+            Self::Later => "failed",
+        }
+    }
+}
+
 /// A kind of push server.
 pub trait Driver: Send + Sync {
     /// Its name in sentences.
@@ -110,10 +122,15 @@ impl Push {
         self.driver.as_ref()
     }
 
+    /// Wakes the worker: something that is to be told was committed.
+    pub fn wake(&self) {
+        self.outbox.notify_one();
+    }
+
     /// Wakes the worker where something was said. Called after each commit: it costs next to nothing.
     pub fn hear(&self, happenings: &[Happening]) {
         if happenings.iter().any(|h| matches!(h, Happening::Change { change: Change::Created(_), .. })) {
-            self.outbox.notify_one();
+            self.wake();
         }
     }
 }

@@ -90,6 +90,11 @@ impl Conn {
         self.peer.get()
     }
 
+    /// Whether it has been told its name.
+    pub(super) fn is_welcomed(&self) -> bool {
+        self.welcomed.load(Ordering::Acquire)
+    }
+
     /// Who is behind it.
     pub fn caller(&self) -> Arc<Caller> {
         self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -14,11 +14,12 @@ use bytes::Bytes;
 use mesh_protocol::{
     CloseCode, Timestamp,
     event::system::{Goodbye, TokenExpiring},
-    limits::{EVENTS_BURST_FACTOR, HEARTBEAT_SECONDS, HELLO_SECONDS, MAX_FRAME_BYTES},
+    limits::{
+        EVENTS_BURST_FACTOR, HEARTBEAT_SECONDS, HELLO_SECONDS, MAX_FRAME_BYTES, SIGNALS_BURST, SIGNALS_PER_SECOND,
+    },
 };
 use tokio::{
     io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep},
 };
 
@@ -28,7 +29,10 @@ use super::{
     frame::{self, Decoder, Incoming},
     hub::Hub,
 };
-use crate::domain::{bucket::Bucket, outqueue::Class};
+use crate::{
+    domain::{bucket::Bucket, outqueue::Class},
+    tls::Stream,
+};
 
 /// How long parting words may take to leave, and the other side to part.
 const PARTING: Duration = Duration::from_secs(3);
@@ -69,7 +73,7 @@ enum Turn {
 
 /// A WebSocket connection with a verified credential.
 pub(super) struct Connection {
-    io: TcpStream,
+    io: Stream,
     pub(super) conn: Arc<Conn>,
     pub(super) hub: Arc<Hub>,
     decoder: Decoder,
@@ -78,6 +82,8 @@ pub(super) struct Connection {
     /// The event that is being acted on: the next is read when it is done.
     command: Option<Command>,
     pub(super) bucket: Bucket,
+    /// Signalling has its own: the candidates of a call come by the dozen.
+    pub(super) signals: Bucket,
     /// Malformed frames in a row.
     pub(super) malformed: u32,
     /// Events refused for their rate in a row.
@@ -110,7 +116,7 @@ impl Drop for Connection {
 }
 
 /// Serves a connection to its end. `early` is what came behind the upgrade request.
-pub(super) async fn serve(io: TcpStream, early: Bytes, hub: Arc<Hub>, conn: Arc<Conn>) {
+pub(super) async fn serve(io: Stream, early: Bytes, hub: Arc<Hub>, conn: Arc<Conn>) {
     let now = Instant::now();
     let app = hub.app().clone();
     let rate = app.config.events_per_second;
@@ -119,6 +125,7 @@ pub(super) async fn serve(io: TcpStream, early: Bytes, hub: Arc<Hub>, conn: Arc<
     let mut connection = Connection {
         io,
         bucket: Bucket::new(rate, rate.saturating_mul(EVENTS_BURST_FACTOR), dispatch::now_ms(&app)),
+        signals: Bucket::new(SIGNALS_PER_SECOND, SIGNALS_BURST, dispatch::now_ms(&app)),
         conn,
         hub,
         decoder: Decoder::new(MAX_FRAME_BYTES),
@@ -135,20 +142,23 @@ pub(super) async fn serve(io: TcpStream, early: Bytes, hub: Arc<Hub>, conn: Arc<
         warned: false,
         opened_at: now,
     };
-    tokio::select! {
-        () = std::future::poll_fn(|cx| connection.poll(cx)) => return,
-        () = app.tasks.soft_stop() => {}
+    let over = tokio::select! {
+        () = std::future::poll_fn(|cx| connection.poll(cx)) => true,
+        () = app.tasks.soft_stop() => false,
+    };
+    if !over {
+        connection.conn.close(connection.restarting());
+        std::future::poll_fn(|cx| connection.poll(cx)).await;
     }
-    connection.conn.close(connection.restarting());
-    std::future::poll_fn(|cx| connection.poll(cx)).await;
+    connection.io.farewell().await;
 }
 
 /// Completes the closing handshake of a connection without a valid credential.
-pub(super) async fn refuse(mut io: TcpStream, close: Close) {
+pub(super) async fn refuse(mut io: Stream, close: Close) {
     let mut words = close_bytes(close);
     let parting = async {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        if io.write_all_buf(&mut words).await.is_ok() {
+        if io.write_all_buf(&mut words).await.is_ok() && io.flush().await.is_ok() {
             let mut rest = [0; 512];
             let mut decoder = Decoder::new(MAX_FRAME_BYTES);
             // Until the other side parts too: a socket that is dropped with unread bytes resets, and the words are lost.
@@ -163,6 +173,7 @@ pub(super) async fn refuse(mut io: TcpStream, close: Close) {
         }
     };
     let _ = tokio::time::timeout(PARTING, parting).await;
+    io.farewell().await;
 }
 
 fn close_bytes(close: Close) -> Bytes {
@@ -274,6 +285,12 @@ impl Connection {
                 Poll::Pending => return turn,
             }
             turn = Turn::Worked;
+        }
+        // TLS may hold what the socket did not take; in the clear there is nothing to do.
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Turn::End,
+            Poll::Pending => return turn,
         }
         // All is said, and heard.
         if self.phase == (Phase::Parting { heard: true }) {

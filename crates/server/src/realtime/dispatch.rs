@@ -17,16 +17,17 @@ use mesh_protocol::{
         room::{Leave, Left},
         system::{Ack, Auth, Error as Refusal, Hello, Limits, Pong, Welcome, WelcomeUser},
     },
-    limits::{HEARTBEAT_SECONDS, MAX_FRAME_BYTES, MAX_MALFORMED, WELCOME_ROOMS},
+    limits::{HEARTBEAT_SECONDS, MAX_FRAME_BYTES, MAX_MALFORMED, SIGNALS_PER_SECOND, WELCOME_ROOMS},
     model::{MemberPeer, PeerStatus, Scope},
 };
 
 use super::{
+    calls::{self, Part},
     conn::{Close, Conn},
     connection::Connection,
     encode::{details, plain_refusal, refusal},
     hub::Hub,
-    join, speech,
+    join, p2p, shares, speech,
 };
 use crate::{
     app::App,
@@ -76,7 +77,7 @@ impl Answer {
     /// Done, nothing to tell; said only to who asked under an id.
     pub(super) fn ack(&self) {
         if self.id.is_some() {
-            self.send(self.hub.encoder.event(&Ack {}, self.peer(), self.id.as_deref()));
+            self.send(self.hub.encoder.event(&Ack::default(), self.peer(), self.id.as_deref()));
         }
     }
 
@@ -117,9 +118,13 @@ pub(super) fn text(c: &mut Connection, text: &str) -> Option<Command> {
     c.malformed = 0;
     let id = envelope.id.as_deref();
     let answer = answer(c, id.filter(|id| valid_id(id)));
-    if let Err(wait) = c.bucket.take(now_ms(c.hub.app()), 1) {
+    let now = now_ms(c.hub.app());
+    let (bucket, rate) = match envelope.kind.starts_with("rtc.") {
+        true => (&mut c.signals, SIGNALS_PER_SECOND),
+        false => (&mut c.bucket, c.hub.app().config.events_per_second),
+    };
+    if let Err(wait) = bucket.take(now, 1) {
         c.flooding += 1;
-        let rate = c.hub.app().config.events_per_second;
         let message = format!("more than {rate} events a second");
         answer.refuse(Refusal { retry_after_ms: Some(wait), ..plain_refusal(ErrorCode::RateLimited, message) });
         if c.flooding >= MAX_FLOODING {
@@ -135,7 +140,7 @@ pub(super) fn text(c: &mut Connection, text: &str) -> Option<Command> {
     match ClientEvent::parse(&envelope.kind, envelope.payload_text()) {
         Ok(event) => {
             c.hub.app().metrics.events_in.count(event.index());
-            act(c, event, envelope.from.as_deref(), answer)
+            act(c, event, &envelope, answer)
         }
         Err(EventError::UnknownType) => {
             let kind: String = envelope.kind.chars().take(100).collect();
@@ -174,7 +179,7 @@ fn check(c: &Connection, envelope: &Envelope<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn act(c: &mut Connection, event: ClientEvent, from: Option<&str>, answer: Answer) -> Option<Command> {
+fn act(c: &mut Connection, event: ClientEvent, envelope: &Envelope<'_>, answer: Answer) -> Option<Command> {
     let caller = c.conn.caller();
     if let Err(e) = caller.require(scope::for_event(event.name())) {
         answer.outcome(Err(e));
@@ -186,7 +191,7 @@ fn act(c: &mut Connection, event: ClientEvent, from: Option<&str>, answer: Answe
                 answer.refuse(plain_refusal(ErrorCode::Conflict, "this connection has said hello already"));
                 return None;
             }
-            let proposed = match from.map(str::parse::<PeerId>).transpose() {
+            let proposed = match envelope.from.as_deref().map(str::parse::<PeerId>).transpose() {
                 Ok(proposed) => proposed,
                 Err(e) => {
                     answer.refuse(plain_refusal(ErrorCode::InvalidFrom, format!("from: {e}")));
@@ -224,6 +229,55 @@ fn act(c: &mut Connection, event: ClientEvent, from: Option<&str>, answer: Answe
                 answer.hub.app().presence.set(caller.user_id, answer.conn.number, status);
                 answer.ack();
             }
+            None
+        }
+        ClientEvent::RtcOffer(signal) => calls::offer(caller, signal, envelope.to.as_deref(), answer),
+        ClientEvent::RtcAnswer(signal) => {
+            calls::part(&caller, Part::Answer, signal, envelope.to.as_deref(), &answer);
+            None
+        }
+        ClientEvent::RtcIce(signal) => {
+            calls::part(&caller, Part::Ice, signal, envelope.to.as_deref(), &answer);
+            None
+        }
+        ClientEvent::RtcBye(signal) => {
+            calls::part(&caller, Part::Bye, signal, envelope.to.as_deref(), &answer);
+            None
+        }
+        ClientEvent::P2pRequest(ask) => p2p::request(caller, ask, answer),
+        ClientEvent::P2pAccept(ask) => {
+            p2p::accept(ask, &answer);
+            None
+        }
+        ClientEvent::P2pReject(ask) => {
+            p2p::reject(ask, &answer);
+            None
+        }
+        ClientEvent::P2pClose(ask) => {
+            p2p::close(ask.session_id, &answer);
+            None
+        }
+        ClientEvent::FileShare(ask) => shares::share_file(caller, ask, answer),
+        ClientEvent::FileUnshare(ask) => {
+            shares::unshare_file(&caller, &ask, &answer);
+            None
+        }
+        ClientEvent::TerminalShare(ask) => shares::share_terminal(caller, ask, answer),
+        ClientEvent::TerminalUnshare(ask) => {
+            shares::unshare_terminal(&caller, &ask, &answer);
+            None
+        }
+        ClientEvent::ControlRequest(ask) => shares::ask_control(caller, ask, answer),
+        ClientEvent::ControlGrant(ask) => {
+            shares::grant(ask, &answer);
+            None
+        }
+        ClientEvent::ControlRelease(ask) => {
+            shares::release(&ask, &answer);
+            None
+        }
+        ClientEvent::ControlRevoke(ask) => {
+            shares::revoke(&ask, &answer);
             None
         }
         ClientEvent::MessageSend(send) => {
@@ -265,7 +319,7 @@ async fn renew(answer: &Answer, caller: &Caller, token: &str) -> Result<()> {
         answer.conn.close(Close::new(CloseCode::Credential, e.code));
         return Ok(());
     }
-    answer.send(answer.hub.encoder.event(&Ack {}, answer.peer(), answer.id.as_deref()));
+    answer.send(answer.hub.encoder.event(&Ack::default(), answer.peer(), answer.id.as_deref()));
     Ok(())
 }
 
@@ -276,6 +330,9 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
         if text.is_some_and(|text| too_long(text)) {
             let message = format!("must have at most {MAX_LABEL_CHARS} characters");
             return Err(Error::invalid_field(field, "too_long", message));
+        }
+        if text.is_some_and(|text| text.chars().any(char::is_control)) {
+            return Err(Error::invalid_field(field, "invalid", "must not contain control characters"));
         }
     }
     let (hub, conn) = (&answer.hub, &answer.conn);
@@ -295,14 +352,13 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
         return Ok(());
     }
     let rooms = async {
-        // It shows in its rooms, whether it may list them or not.
-        app.presence.arrived(caller.user_id, &peer_id, &rooms::memberships(app, caller.user_id).await?);
-        match caller.may(Scope::RoomsRead) {
-            true => rooms::welcome(app, caller.user_id, WELCOME_ROOMS).await,
-            false => Ok((Vec::new(), false)),
-        }
+        let listed = match caller.may(Scope::RoomsRead) {
+            true => rooms::welcome(app, caller.user_id, WELCOME_ROOMS).await?,
+            false => (Vec::new(), false),
+        };
+        Ok((rooms::memberships(app, caller.user_id).await?, listed))
     };
-    let (rooms, rooms_complete) = match rooms.await {
+    let (memberships, (rooms, rooms_complete)) = match rooms.await {
         Ok(rooms) => rooms,
         Err(e) => {
             // The name is taken and nothing was told of it: the client begins anew.
@@ -311,7 +367,7 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
         }
     };
     let welcome = Welcome {
-        peer_id,
+        peer_id: peer_id.clone(),
         user: WelcomeUser { id: user.id, username: user.username, display_name: user.display_name },
         session_id: caller.session_id,
         server_version: info::VERSION.to_owned(),
@@ -330,6 +386,8 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
     answer.send(hub.encoder.event(&welcome, answer.peer(), answer.id.as_deref()));
     // It can be warned of its credential's end from now on.
     conn.welcomed.store(true, Ordering::Release);
+    // It shows in its rooms, whether it may list them or not; whoever hears of it can reach it.
+    app.presence.arrived(caller.user_id, &peer_id, &memberships);
     conn.judge_times_anew();
     if caller.may(Scope::Rtc) {
         hub.ice_servers_given(conn);

@@ -146,6 +146,9 @@ impl Encoder {
 /// An error in the words of `system.error`.
 pub(super) fn refusal(error: &Error) -> system::Error {
     let code = match error.kind {
+        _ if error.code == "peer_offline" => ErrorCode::PeerOffline,
+        _ if error.code == "capability_required" => ErrorCode::CapabilityRequired,
+        _ if error.code == "capability_invalid" => ErrorCode::CapabilityInvalid,
         Kind::Malformed => ErrorCode::Malformed,
         Kind::NotFound => ErrorCode::NotFound,
         Kind::Forbidden | Kind::Unauthorized => ErrorCode::Forbidden,

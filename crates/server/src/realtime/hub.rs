@@ -25,9 +25,13 @@ use super::{
 use crate::{
     app::App,
     domain::{
+        call::Calls,
+        gone::{End, Gone},
         happening::{Ending, Happening, Origin, RoomEvent, Told, UserEvent},
         outqueue::Class,
+        p2p::Sessions,
         recovery::CatchUp,
+        shares::Shares,
     },
     service::chat,
 };
@@ -57,6 +61,9 @@ pub struct Hub {
     numbers: AtomicU64,
     fill: mpsc::Sender<RoomId>,
     pub(super) ticks: Ticks,
+    pub(super) calls: Mutex<Calls>,
+    pub(super) sessions: Mutex<Sessions>,
+    pub(super) shares: Mutex<Shares>,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,6 +81,9 @@ impl Hub {
             numbers: AtomicU64::new(1),
             fill,
             ticks: Ticks::new(),
+            calls: Mutex::default(),
+            sessions: Mutex::default(),
+            shares: Mutex::default(),
             app: app.clone(),
         });
         let listener = hub.clone();
@@ -140,13 +150,18 @@ impl Hub {
             },
         };
         let registered = Registered { user, conn: conn.clone() };
-        if let Some(older) = people.by_peer.insert(peer.clone(), registered) {
+        let older = people.by_peer.insert(peer.clone(), registered);
+        if let Some(older) = &older {
             older.conn.close(Close::new(CloseCode::Replaced, "replaced"));
             forget_user(&mut people, user, older.conn.number);
         }
         people.by_user.entry(user).or_default().push(conn.clone());
         self.app.metrics.peers.set(people.by_peer.len());
         conn.name(peer.clone());
+        drop(people);
+        if let Some(older) = older {
+            self.gone(&Gone::Peer(&End { conn: older.conn.number, user, peer: peer.clone() }));
+        }
         (peer, self.next_number())
     }
 
@@ -159,12 +174,24 @@ impl Hub {
                 self.app.metrics.peers.set(people.by_peer.len());
             }
             forget_user(&mut people, user, conn.number);
+            drop(people);
+            self.gone(&Gone::Peer(&End { conn: conn.number, user, peer: peer.clone() }));
         }
         self.ticks.forget(conn);
         let rooms = std::mem::take(&mut *locked(&conn.joined));
         for room in rooms {
             self.unlisten(room, conn.number);
         }
+    }
+
+    /// The connection that holds a name, and whose it is.
+    pub(super) fn held(&self, peer: &PeerId) -> Option<(Arc<Conn>, UserId)> {
+        locked(&self.people).by_peer.get(peer).map(|held| (held.conn.clone(), held.user))
+    }
+
+    /// The connections of a user that have said hello.
+    pub(super) fn connections_of(&self, user: UserId) -> Vec<Arc<Conn>> {
+        locked(&self.people).by_user.get(&user).cloned().unwrap_or_default()
     }
 
     /// Whether the connection holds its name still.
@@ -288,6 +315,7 @@ impl Hub {
                 }
                 self.change_topic(*room, |topic| topic.expel(*user, &conns));
             }
+            self.gone_with(happening);
         }
     }
 

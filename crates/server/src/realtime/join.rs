@@ -51,6 +51,7 @@ pub(super) async fn join(
     hub.unlisten(room, conn.number);
     let joining = hub.begin_join(room);
     let (mut answer, purged) = rooms::join(app, caller, room).await?;
+    (answer.files, answer.terminals) = hub.shared_in(room);
     let known = answer.last_seq;
     let plan = plan(ask.since_seq, known, purged, RECOVERY_LIMIT);
     answer.gap = plan == Plan::Gap;

@@ -1,5 +1,6 @@
 //! The WebSocket side: sockets, what is said on them, and the fan-out of what happens.
 
+mod calls;
 pub mod conn;
 mod connection;
 mod dispatch;
@@ -7,6 +8,9 @@ mod encode;
 pub mod frame;
 pub mod hub;
 mod join;
+mod p2p;
+mod relay;
+mod shares;
 mod speech;
 mod ticker;
 mod topic;

@@ -55,9 +55,11 @@ pub(super) async fn run(hub: &Arc<Hub>) {
         hub.tell_news(&news);
         let wall = app.clock.now_ms();
         let next_ice = hub.push_ice_servers(wall);
+        let next_session = hub.time_sessions(wall);
         let waits = [
             next_news.map(|at| at.saturating_sub(now)),
             next_ice.map(|at| u64::try_from(at.saturating_sub(wall)).unwrap_or(0)),
+            next_session.map(|at| u64::try_from(at.saturating_sub(wall)).unwrap_or(0)),
         ];
         let wait = waits.into_iter().flatten().min().map(|ms| Duration::from_millis(ms.max(1)));
         tokio::select! {

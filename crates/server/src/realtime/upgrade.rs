@@ -16,7 +16,6 @@ use axum::{
 use hyper_util::rt::TokioIo;
 use mesh_protocol::CloseCode;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 
 use super::{
     conn::{Close, Conn},
@@ -26,6 +25,7 @@ use super::{
 use crate::{
     error::{Error, Kind},
     service::auth::{self, Caller},
+    tls::Stream,
 };
 
 /// The credential in the URL, for browsers, which cannot set a header here.
@@ -120,7 +120,7 @@ async fn serve(
     addr: SocketAddr,
     caller: Result<Caller, &'static str>,
 ) {
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
         tracing::error!("an upgraded connection is of an unexpected kind");
         return;
     };

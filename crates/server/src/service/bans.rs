@@ -53,6 +53,20 @@ pub async fn list(app: &App, caller: &Caller, room: RoomId, limit: usize, cursor
     Ok(page(items.collect(), limit, |(at, user)| format!("{at}.{user}")))
 }
 
+/// Whether an account is kept out, and why.
+///
+/// # Errors
+/// 404 room, or `not_banned`; 403 role.
+pub async fn get(app: &App, caller: &Caller, room: RoomId, user: UserId) -> Result<Ban> {
+    let by = caller.user_id;
+    app.db
+        .read(move |tx| {
+            authorise(tx, &room.to_string(), &by.to_string(), RoomAction::Ban(None))?;
+            store::bans::one(tx, &room.to_string(), &user.to_string())?.ok_or_else(not_banned)
+        })
+        .await
+}
+
 /// A reason in the form in which it is kept; none where it is blank.
 fn reason(request: BanRequest) -> Result<Option<String>> {
     let Some(text) = request.reason else { return Ok(None) };

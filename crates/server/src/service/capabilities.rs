@@ -1,7 +1,7 @@
 //! Capability tokens: what a peer may ask of another, for a minute or three.
 
 use mesh_protocol::{
-    RoomId, Timestamp,
+    PeerId, RoomId, Timestamp,
     limits::{DEFAULT_CAPABILITY_SECONDS, MAX_CAPABILITY_SECONDS, MIN_CAPABILITY_SECONDS},
     model::Capability,
     rest::{CapabilityRequest, CapabilityResponse},
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     app::App,
     domain::policy::RoomAction,
-    error::{Error, Fields, Result},
+    error::{Error, Fields, Kind, Result},
     keys::{CapabilityClaims, CapabilityGrant, Confirmation},
 };
 
@@ -88,11 +88,64 @@ pub async fn check(
     room: RoomId,
     capability: Capability,
 ) -> Result<CapabilityClaims> {
+    check_any(app, caller, token, room, &[capability]).await
+}
+
+/// The same, where one of several capabilities will do.
+async fn check_any(
+    app: &App,
+    caller: &Caller,
+    token: &str,
+    room: RoomId,
+    any_of: &[Capability],
+) -> Result<CapabilityClaims> {
     let claims = app.keys.verify_capability(token, app.clock.now_ms() / 1000)?;
-    if claims.sub != caller.user_id || claims.room_id != room || !claims.capabilities.contains(&capability) {
+    let held: Vec<_> = any_of.iter().copied().filter(|wanted| claims.capabilities.contains(wanted)).collect();
+    if claims.sub != caller.user_id || claims.room_id != room || held.is_empty() {
         return Err(Error::forbidden("the capability token does not allow this here"));
     }
     auth::session_lives(app, claims.sid).await?;
-    member_may(app, caller, room, &[capability]).await?;
+    member_may(app, caller, room, &held).await?;
     Ok(claims)
+}
+
+/// What an event to `target` in `room` needs: a token with one of these capabilities, good for that peer.
+///
+/// # Errors
+/// `capability_required` without a token; `capability_invalid` with one that does not allow this; 404 where the caller is
+/// not in the room any more.
+pub async fn shown(
+    app: &App,
+    caller: &Caller,
+    token: Option<&str>,
+    room: RoomId,
+    any_of: &[Capability],
+    target: &PeerId,
+) -> Result<CapabilityClaims> {
+    let token = given(token, any_of)?;
+    let claims = check_any(app, caller, token, room, any_of).await.map_err(|e| match e.kind {
+        Kind::Unauthorized | Kind::Forbidden => invalid(&e.message),
+        _ => e,
+    })?;
+    match &claims.target_peer_id {
+        Some(named) if named != target => Err(invalid(&format!("it is good for {named} alone"))),
+        _ => Ok(claims),
+    }
+}
+
+/// The token, where there is one.
+///
+/// # Errors
+/// `capability_required`.
+pub fn given<'a>(token: Option<&'a str>, any_of: &[Capability]) -> Result<&'a str> {
+    token.filter(|token| !token.is_empty()).ok_or_else(|| {
+        let words: Vec<_> = any_of.iter().map(|c| c.as_str()).collect();
+        let message = format!("capability_token: this needs a capability token with {}", words.join(" or "));
+        Error::new(Kind::Forbidden, "capability_required", message)
+    })
+}
+
+/// A token that does not allow something.
+pub fn invalid(message: &str) -> Error {
+    Error::new(Kind::Forbidden, "capability_invalid", format!("capability_token: {message}"))
 }

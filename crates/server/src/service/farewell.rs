@@ -13,7 +13,7 @@ use super::{
     admin::Admin,
     audit::{self, action, on_user},
     auth::Caller,
-    limits, sessions, totp,
+    limits, rooms, sessions, totp,
 };
 use crate::{
     app::App,
@@ -141,6 +141,7 @@ pub fn delete(tx: &mut Tx<'_>, trail: &Trail, user: UserId) -> Result<()> {
         leave(tx, room, user, owner, trail.now)?;
     }
     store::totp::remove(tx, user)?;
+    store::push::due::forget(tx, user)?;
     let name = nameless(tx, trail)?;
     if !store::farewell::erase(tx, user, &name, trail.now)? {
         return Err(absent());
@@ -186,7 +187,7 @@ fn leave(tx: &mut Tx<'_>, room: RoomId, user: UserId, owner: bool, now: i64) -> 
             tx.publish(Happening::Room { room, event, origin: None });
         }
         if let Some(seen) = store::rooms::for_user(tx, room, next)? {
-            tx.publish(Happening::Room { room, event: RoomEvent::Updated(Box::new(seen)), origin: None });
+            rooms::tell_updated(tx, seen);
         }
     }
     Ok(())

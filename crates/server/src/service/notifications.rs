@@ -21,7 +21,10 @@ use crate::{
     },
     error::{Error, Fields, Kind, Result},
     push::Verdict,
-    store::{self, push::Settings},
+    store::{
+        self,
+        push::{Settings, dead, due},
+    },
 };
 
 /// Longest application token.
@@ -88,7 +91,7 @@ pub async fn set_gotify(app: &App, caller: &Caller, request: GotifyRequest) -> R
             let mut settings = store::push::settings(tx, user)?;
             if let Some(sealed) = &sealed {
                 settings.sealed_token = Some(sealed.clone());
-                store::push::hurry(tx, user, now)?;
+                due::hurry(tx, user, now)?;
             }
             if settings.sealed_token.is_none() && enabled && !has_default {
                 return Err(Error::invalid_field("token", "required", "give your Gotify application token"));
@@ -207,7 +210,7 @@ pub async fn set(app: &App, caller: &Caller, request: NotificationRequest) -> Re
             let settings = Settings { quiet, time_zone: time_zone.clone(), locale, ..settings };
             store::push::save(tx, user, &settings)?;
             // What was held for other hours is looked at again.
-            store::push::look_again(tx, user, now)?;
+            due::look_again(tx, user, now)?;
             Ok(settings)
         })
         .await?;
@@ -275,7 +278,7 @@ pub async fn list(
         .db
         .read(move |tx| {
             admin.still(tx)?;
-            store::push::list(tx, state, at, &id, limit + 1)
+            dead::list(tx, state, at, &id, limit + 1)
         })
         .await?;
     let items = entries.into_iter().map(|entry| (entry.clone(), entry)).collect();
@@ -296,7 +299,7 @@ pub async fn requeue(app: &App, admin: &Admin, id: Uuid) -> Result<()> {
     app.db
         .write(0, move |tx| {
             admin.still(tx)?;
-            store::push::requeue(tx, &id.to_string(), &new_id, outbox::MOST, now)?.ok_or_else(not_dead).map(drop)
+            dead::requeue(tx, &id.to_string(), &new_id, outbox::MOST, now)?.ok_or_else(not_dead).map(drop)
         })
         .await?;
     app.push.due.notify_one();
@@ -312,7 +315,7 @@ pub async fn remove(app: &App, admin: &Admin, id: Uuid) -> Result<()> {
     app.db
         .write(0, move |tx| {
             admin.still(tx)?;
-            if store::push::remove(tx, &id.to_string())? { Ok(()) } else { Err(not_dead()) }
+            if dead::remove(tx, &id.to_string())? { Ok(()) } else { Err(not_dead()) }
         })
         .await
 }

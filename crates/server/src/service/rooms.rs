@@ -210,7 +210,7 @@ pub(super) fn close(tx: &mut Tx<'_>, id: RoomId, now: i64) -> Result<Vec<UserId>
     Ok(members)
 }
 
-/// What `room.join` answers, its `gap` not decided, and up to where the room's log may have holes, since it was purged.
+/// What `room.join` answers, its `gap` not decided and without what is shared, and up to where the room's log may have holes, since it was purged.
 /// Joining a public room makes the caller a member.
 ///
 /// # Errors
@@ -243,6 +243,8 @@ pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<(Joined, u
         online_count,
         members_complete: members.len() as u64 >= standing.member_count,
         members,
+        files: Vec::new(),
+        terminals: Vec::new(),
     };
     Ok((joined, standing.purged_seq))
 }

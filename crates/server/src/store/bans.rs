@@ -17,7 +17,7 @@ statements! {
         JOIN users u ON u.id = b.user_id WHERE b.room_id = $1 AND b.user_id = $2";
     LIST = "SELECT b.user_id, u.username, b.reason, b.banned_by, b.created_at FROM room_bans b \
         JOIN users u ON u.id = b.user_id \
-        WHERE b.room_id = $1 AND (b.created_at < $2 OR (b.created_at = $2 AND b.user_id < $3)) \
+        WHERE b.room_id = $1 AND (b.created_at, b.user_id) < ($2, $3) \
         ORDER BY b.created_at DESC, b.user_id DESC LIMIT $4";
 }
 

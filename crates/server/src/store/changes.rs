@@ -59,6 +59,10 @@ pub fn log(tx: &mut Tx<'_>, room: &str, seq: u64, message: u64, change: &Change)
         Change::Deleted(_) => "deleted",
         Change::Reacted(_) => "reacted",
     };
+    log_kind(tx, room, seq, message, kind)
+}
+
+pub(super) fn log_kind(tx: &mut Tx<'_>, room: &str, seq: u64, message: u64, kind: &str) -> Result<()> {
     tx.exec(LOG, &[room.into(), param(seq).into(), param(message).into(), kind.into()]).map(drop)
 }
 

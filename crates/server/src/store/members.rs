@@ -12,8 +12,10 @@ use super::{
 use crate::error::{Error, Result};
 
 statements! {
-    INSERT = "INSERT INTO room_members (room_id, user_id, role, joined_at, read_seq) \
-        SELECT r.id, $1, $2, $3, r.last_seq FROM rooms r WHERE r.id = $4 ON CONFLICT (room_id, user_id) DO NOTHING";
+    // The name's key stands here once more, since a room's members are read in its order. It never changes.
+    INSERT = "INSERT INTO room_members (room_id, user_id, role, joined_at, read_seq, name_key) \
+        SELECT r.id, u.id, $1, $2, r.last_seq, u.username_key FROM rooms r JOIN users u ON u.id = $3 WHERE r.id = $4 \
+        ON CONFLICT (room_id, user_id) DO NOTHING";
     ROLE = "SELECT CASE WHEN r.kind = 'direct' THEN 'member' ELSE m.role END FROM room_members m \
         JOIN rooms r ON r.id = m.room_id WHERE m.room_id = $1 AND m.user_id = $2";
     OWN = "SELECT m.role, r.kind FROM room_members m JOIN rooms r ON r.id = m.room_id \
@@ -26,11 +28,11 @@ statements! {
         AND read_seq < (SELECT r.last_seq FROM rooms r WHERE r.id = room_members.room_id) RETURNING read_seq";
     STANDING = "SELECT r.visibility, r.member_count, r.last_seq, m.role, COALESCE(m.read_seq, 0), r.purged_seq FROM rooms r \
         LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1 WHERE r.id = $2";
-    ONE = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, u.username_key \
+    ONE = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, m.name_key \
         FROM room_members m JOIN users u ON u.id = m.user_id WHERE m.room_id = $1 AND m.user_id = $2";
-    BY_NAME = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, u.username_key \
-        FROM room_members m JOIN users u ON u.id = m.user_id WHERE m.room_id = $1 AND u.username_key > $2 \
-        ORDER BY u.username_key LIMIT $3";
+    BY_NAME = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, m.name_key \
+        FROM room_members m JOIN users u ON u.id = m.user_id WHERE m.room_id = $1 AND m.name_key > $2 \
+        ORDER BY m.name_key LIMIT $3";
     ROOMS_OF = "SELECT room_id FROM room_members WHERE user_id = $1";
 }
 
@@ -50,7 +52,7 @@ fn member(row: &Row) -> Result<Member> {
 pub fn insert(tx: &mut Tx<'_>, room: RoomId, user: UserId, role: MemberRole, now: i64) -> Result<bool> {
     let room = room.to_string();
     let user = user.to_string();
-    let added = tx.exec(INSERT, &[(&user).into(), role.as_str().into(), now.into(), (&room).into()])? == 1;
+    let added = tx.exec(INSERT, &[role.as_str().into(), now.into(), (&user).into(), (&room).into()])? == 1;
     if added {
         rooms::count_member(tx, &room)?;
     }

@@ -38,7 +38,7 @@ statements! {
     BY_SEQ = concat!(message_columns!(), "WHERE m.room_id = $1 AND m.seq = $2");
     REACTIONS = "SELECT message_seq, emoji, user_id FROM message_reactions \
         WHERE room_id = $1 AND message_seq >= $2 AND message_seq <= $3 ORDER BY message_seq, seq";
-    NAMED = "SELECT u.id FROM users u JOIN room_members m ON m.user_id = u.id WHERE m.room_id = $1 AND u.username_key = $2";
+    NAMED = "SELECT user_id FROM room_members WHERE room_id = $1 AND name_key = $2";
     MENTION = "INSERT INTO message_mentions (room_id, user_id, seq) VALUES ($1, $2, $3) \
         ON CONFLICT (room_id, user_id, seq) DO NOTHING";
 }

@@ -19,6 +19,7 @@ pub mod push;
 pub mod room_invites;
 pub mod rooms;
 pub mod search;
+pub mod seed;
 pub mod sessions;
 mod sqlite;
 mod tls;
@@ -34,18 +35,15 @@ use crate::error::Result;
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
         $($(#[$doc])* const $name: &str = $sql;)*
-        /// This page's statements.
-        pub(super) const ALL: &[&str] = &[$($name),*];
+        /// This page's statements, with their names.
+        pub(super) const ALL: &[(&str, &str)] = &[$((concat!(module_path!(), "::", stringify!($name)), $name)),*];
     };
 }
 pub(crate) use statements;
 
-/// Prepares every statement of the house, without running any: proof that this database understands them all.
-///
-/// # Errors
-/// The first one that it does not.
-pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
-    for page in [
+/// Every statement of the house that the database of `tx` runs, behind its name: `mesh_server::store::rooms::INSERT`.
+pub fn all_statements(tx: &Tx<'_>) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+    let pages = [
         admin::ALL,
         audit::ALL,
         bans::ALL,
@@ -61,19 +59,22 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
         purge::ALL,
         push::ALL,
         rooms::ALL,
+        seed::ALL,
         sessions::ALL,
         tokens::ALL,
         totp::ALL,
         users::ALL,
-    ] {
-        for sql in page {
-            tx.prepare(sql)?;
-        }
-    }
-    for sql in search::all(tx) {
-        tx.prepare(sql)?;
-    }
-    Ok(())
+        search::all(tx),
+    ];
+    pages.into_iter().chain(push::PAGES).flatten().copied()
+}
+
+/// Prepares every statement of the house, without running any: proof that this database understands them all.
+///
+/// # Errors
+/// The first one that it does not.
+pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
+    all_statements(tx).try_for_each(|(_, sql)| tx.prepare(sql))
 }
 
 /// Writes what is there already: it changes nothing, and reaches the disk.

@@ -20,7 +20,7 @@ statements! {
         AND (max_uses IS NULL OR uses < max_uses)";
     DELETE = "DELETE FROM room_invites WHERE code = $1 AND room_id = $2";
     LIST = "SELECT code, room_id, created_by, created_at, expires_at, max_uses, uses FROM room_invites \
-        WHERE room_id = $1 AND (created_at < $2 OR (created_at = $2 AND code < $3)) \
+        WHERE room_id = $1 AND (created_at, code) < ($2, $3) \
         ORDER BY created_at DESC, code DESC LIMIT $4";
 }
 

@@ -11,15 +11,17 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// A room's columns beside the caller's membership `m`. A direct room bears the other one's name.
+/// A room's columns beside the caller's membership `m`. A direct room bears the other one's name. What is unread is
+/// counted among the newest 5,000 messages, up to 1,000: somebody's own and deleted ones must not make it dear.
 macro_rules! room_columns {
     () => {
         "r.id, CASE WHEN r.kind = 'direct' THEN COALESCE((SELECT u.display_name FROM room_members o \
             JOIN users u ON u.id = o.user_id WHERE o.room_id = r.id AND o.user_id <> m.user_id LIMIT 1), r.name) \
             ELSE r.name END, r.description, r.visibility, r.kind, r.owner_id, m.role, r.member_count, r.last_seq, \
          COALESCE(m.read_seq, 0), \
-         (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM messages x WHERE x.room_id = m.room_id \
-            AND x.seq > m.read_seq AND x.user_id <> m.user_id AND x.deleted_at IS NULL LIMIT 1000) counted), \
+         (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM (SELECT x.user_id, x.deleted_at FROM messages x \
+                WHERE x.room_id = m.room_id AND x.seq > m.read_seq ORDER BY x.seq DESC LIMIT 5000) newest \
+            WHERE newest.user_id <> m.user_id AND newest.deleted_at IS NULL LIMIT 1000) counted), \
          (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM message_mentions y WHERE y.room_id = m.room_id \
             AND y.user_id = m.user_id AND y.seq > m.read_seq LIMIT 1000) counted), \
          r.created_at, r.updated_at, r.activity_at, r.retention_days"
@@ -31,12 +33,15 @@ statements! {
         created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $7, $7)";
     FOR_USER = concat!("SELECT ", room_columns!(), " FROM rooms r \
         LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1 WHERE r.id = $2");
-    OF_USER = concat!("SELECT ", room_columns!(), " FROM room_members m JOIN rooms r ON r.id = m.room_id \
-        WHERE m.user_id = $1 AND (r.activity_at < $2 OR (r.activity_at = $2 AND r.id < $3)) \
-        ORDER BY r.activity_at DESC, r.id DESC LIMIT $4");
+    // Which rooms are on the page comes first: nothing is counted for the others.
+    OF_USER = concat!("SELECT ", room_columns!(), " FROM (SELECT i.room_id FROM room_members i \
+            JOIN rooms j ON j.id = i.room_id WHERE i.user_id = $1 AND (j.activity_at, j.id) < ($2, $3) \
+            ORDER BY j.activity_at DESC, j.id DESC LIMIT $4) listed \
+        JOIN rooms r ON r.id = listed.room_id JOIN room_members m ON m.room_id = listed.room_id AND m.user_id = $1 \
+        ORDER BY r.activity_at DESC, r.id DESC");
     PUBLIC = concat!("SELECT ", room_columns!(), " FROM rooms r \
         LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1 \
-        WHERE r.visibility = 'public' AND (r.activity_at < $2 OR (r.activity_at = $2 AND r.id < $3)) \
+        WHERE r.visibility = 'public' AND (r.activity_at, r.id) < ($2, $3) \
         ORDER BY r.activity_at DESC, r.id DESC LIMIT $4");
     NEXT_SEQ = "UPDATE rooms SET last_seq = last_seq + 1, activity_at = $1 WHERE id = $2 RETURNING last_seq";
     NEXT_CHANGE = "UPDATE rooms SET last_seq = last_seq + 1 WHERE id = $1 RETURNING last_seq";

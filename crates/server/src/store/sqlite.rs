@@ -257,30 +257,60 @@ fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, figures: &met
 fn write_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, sink: &Sink, figures: &metrics::Store) {
     let mut waiting = Vec::new();
     while batch(jobs, &mut waiting, figures) {
-        let began = Instant::now();
-        let outcome = commit(session, &mut waiting);
-        figures.commit.since(began);
-        figures.batch.note(waiting.len() as u64);
-        let outcome = match outcome {
-            Ok(published) => {
-                if session.wrote {
-                    wrote(figures);
+        match transaction(session, &mut waiting, sink, figures) {
+            Ok(()) => waiting.drain(..).for_each(|job| job.done(Ok(()))),
+            // One of them may be what does not fit, or made SQLite take all of it back: the others need not suffer.
+            Err((None | Some(Trouble::DiskFull), error)) if waiting.len() > 1 => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a transaction failed; its jobs run one by one"
+                );
+                for job in waiting.drain(..) {
+                    let mut alone = [job];
+                    let outcome = transaction(session, &mut alone, sink, figures);
+                    let [job] = alone;
+                    job.done(outcome.map_err(|(trouble, error)| given_up(figures, trouble, error)));
                 }
-                // Told in commit order, and before the callers hear: whoever has an answer finds it told.
-                if !published.is_empty() {
-                    sink(published);
-                }
-                Ok(())
             }
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a transaction failed");
-                let _ = session.control("ROLLBACK");
-                let trouble = session.trouble.or(trouble_of(&error));
-                Err(Arc::new(judge(figures, trouble, error)))
+            Err((trouble, error)) => {
+                let outcome = Err(given_up(figures, trouble, error));
+                waiting.drain(..).for_each(|job| job.done(outcome.clone()));
             }
-        };
-        for job in waiting.drain(..) {
-            job.done(outcome.clone());
+        }
+    }
+}
+
+/// What the jobs of a failed transaction hear.
+fn given_up(figures: &metrics::Store, trouble: Option<Trouble>, error: Error) -> Arc<Error> {
+    tracing::error!(error = &error as &dyn std::error::Error, "a transaction failed");
+    Arc::new(judge(figures, trouble, error))
+}
+
+/// Runs jobs in one transaction, commits it and tells what they published; or takes all of it back.
+fn transaction(
+    session: &mut Session,
+    jobs: &mut [Box<dyn Job>],
+    sink: &Sink,
+    figures: &metrics::Store,
+) -> Result<(), (Option<Trouble>, Error)> {
+    let began = Instant::now();
+    let outcome = commit(session, jobs);
+    figures.commit.since(began);
+    figures.batch.note(jobs.len() as u64);
+    match outcome {
+        Ok(published) => {
+            if session.wrote {
+                wrote(figures);
+            }
+            // Told in commit order, and before the callers hear: whoever has an answer finds it told.
+            if !published.is_empty() {
+                sink(published);
+            }
+            Ok(())
+        }
+        Err(error) => {
+            let _ = session.control("ROLLBACK");
+            Err((session.trouble.or(trouble_of(&error)), error))
         }
     }
 }

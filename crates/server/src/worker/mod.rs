@@ -21,8 +21,9 @@ pub fn start(app: &Arc<App>) {
     app.tasks.spawn("index", async move { index::run(&indexing).await });
     app.tasks.spawn("purge", async move { purge::run(&purging).await });
     if app.push.is_on() {
-        let (looking, sending) = (app.clone(), app.clone());
+        let (looking, sending, counting) = (app.clone(), app.clone(), app.clone());
         app.tasks.spawn("push-outbox", async move { push::expand(&looking).await });
-        app.tasks.spawn("push", async move { push::send(&sending).await });
+        app.tasks.spawn("push", async move { push::deliver(&sending).await });
+        app.tasks.spawn("push-figures", async move { push::figures(&counting).await });
     }
 }

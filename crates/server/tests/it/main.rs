@@ -11,12 +11,16 @@
 )]
 
 mod admin;
+mod bench;
+mod calls;
 mod client;
 mod conversation;
+mod deployment;
 mod doctor;
 mod kit;
 mod leaving;
 mod operations;
+mod p2p;
 mod process;
 mod push;
 mod realtime;

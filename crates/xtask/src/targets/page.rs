@@ -261,6 +261,10 @@ fn type_of(schema: &Value) -> Result<Vec<String>, String> {
             return Ok(all);
         }
     }
+    // Whatever JSON there is: handed on, not looked into.
+    if schema.as_object().is_some_and(|keys| keys.keys().all(|key| key == "description")) {
+        return Ok(vec!["any JSON".to_owned()]);
+    }
     let kinds: Vec<&str> = match schema.get("type") {
         Some(Value::String(kind)) => vec![kind],
         Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),

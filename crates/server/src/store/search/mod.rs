@@ -10,7 +10,7 @@ use super::db::Tx;
 use crate::{domain::search::Wanted, error::Result};
 
 /// Both pages' statements, for the database of `tx`.
-pub(super) fn all(tx: &Tx<'_>) -> &'static [&'static str] {
+pub(super) fn all(tx: &Tx<'_>) -> &'static [(&'static str, &'static str)] {
     if tx.is_postgres() { postgres::ALL } else { sqlite::ALL }
 }
 

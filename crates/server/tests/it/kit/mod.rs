@@ -8,7 +8,7 @@ mod peer;
 mod secure_postgres;
 mod server;
 
-pub use binary::{Binary, output};
+pub use binary::{Binary, EXE, output};
 pub use chance::{Chance, seeds};
 pub use coturn::Coturn;
 pub use database::{Database, postgres_url};

@@ -4,7 +4,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
+    Connector, MaybeTlsStream, WebSocketStream,
     tungstenite::{Error, Message},
 };
 
@@ -28,6 +28,13 @@ impl Peer {
         Ok(Self { socket, waiting: Default::default(), id: String::new(), next: 0 })
     }
 
+    /// By TLS of the test's own.
+    pub async fn connect_by(url: &str, connector: Connector) -> Result<Self, Error> {
+        let connecting = tokio_tungstenite::connect_async_tls_with_config(url, None, false, Some(connector));
+        let (socket, _) = soon("the upgrade", connecting).await?;
+        Ok(Self { socket, waiting: Default::default(), id: String::new(), next: 0 })
+    }
+
     pub async fn send(&mut self, event: Value) {
         self.send_text(event.to_string()).await;
     }
@@ -36,12 +43,20 @@ impl Peer {
         self.socket.send(Message::text(text.into())).await.unwrap();
     }
 
-    /// The next event as it comes.
+    /// The next event as it comes, but for those that nothing asked for and that come after their own pauses: presence
+    /// waits for [`Peer::next_of`].
     pub async fn next(&mut self) -> Value {
-        if let Some(event) = self.waiting.pop_front() {
-            return event;
+        let by_the_way = |event: &Value| event["type"].as_str().is_some_and(|kind| kind.starts_with("presence."));
+        if let Some(at) = self.waiting.iter().position(|event| !by_the_way(event)) {
+            return self.waiting.remove(at).unwrap();
         }
-        self.read().await
+        loop {
+            let event = self.read().await;
+            if !by_the_way(&event) {
+                return event;
+            }
+            self.waiting.push_back(event);
+        }
     }
 
     async fn read(&mut self) -> Value {
@@ -70,9 +85,19 @@ impl Peer {
 
     /// Sends an event with an id and gives its answer; others wait.
     pub async fn ask(&mut self, kind: &str, payload: Value) -> Value {
+        self.ask_with(json!({"type": kind, "payload": payload})).await
+    }
+
+    /// The same for something that another peer is to get.
+    pub async fn ask_to(&mut self, to: &str, kind: &str, payload: Value) -> Value {
+        self.ask_with(json!({"type": kind, "to": to, "payload": payload})).await
+    }
+
+    async fn ask_with(&mut self, mut event: Value) -> Value {
         self.next += 1;
         let id = format!("q{}", self.next);
-        self.send(json!({"type": kind, "id": id, "payload": payload})).await;
+        event["id"] = json!(id);
+        self.send(event).await;
         loop {
             let event = self.read().await;
             if event["reply_to"] == id.as_str() {

@@ -67,6 +67,9 @@ async fn nothing_remains_but_what_was_said() {
     }
     let updated = witness.next_of("room.member.updated").await;
     assert_eq!(updated["payload"]["member"]["role"], "owner", "{updated}");
+    let updated = witness.next_of("room.updated").await;
+    let room = &updated["payload"]["room"];
+    assert_eq!((&room["owner_id"], &room["my_role"], &room["unread"]), (&json!(ana.id), &Value::Null, &json!(0)));
     let (_, seen) = server.get(&format!("/api/rooms/{owned}"), &ana).await;
     assert_eq!(
         (&seen["owner_id"], &seen["my_role"], &seen["member_count"]),

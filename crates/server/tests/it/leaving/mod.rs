@@ -25,7 +25,7 @@ async fn again(server: &Server, who: &Account) -> Account {
 }
 
 /// Every row of every table as text, behind its table's name. Not the insides of the index of words.
-async fn rows(database: &Database) -> Vec<String> {
+pub async fn rows(database: &Database) -> Vec<String> {
     let Some(file) = database.sqlite_file() else {
         let url = database.url.clone();
         // The synchronous client must not run on a runtime's thread.

@@ -134,7 +134,7 @@ async fn no_label_comes_from_a_stranger() {
                 "status" => ["1xx", "2xx", "3xx", "4xx", "5xx"].contains(&value),
                 "code" => codes.contains(value) || value == "lost" || (value.len() == 4 && digits(value)),
                 "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
-                "outcome" | "queue" | "trouble" => value.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "outcome" | "queue" | "state" | "trouble" => value.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
                 "version" => value == mesh_server::service::info::VERSION,
                 _ => false,
             };

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
 };
 
 use crate::kit::soon;
@@ -16,20 +16,29 @@ pub enum Answer {
     /// As Gotify 2.3.0 answers.
     Taken,
     TakenByNtfy,
-    /// The same after a moment.
-    TakenSlowly,
+    /// The same when [`StandIn::let_go`] says so: it has it, and has not answered.
+    Held,
     Status(u16),
+    /// As Gotify: the answer repeats the message, escaped.
+    Echo,
     /// 413 for what holds this word, else taken.
     TooLargeWith(&'static str),
     /// 200, but a web page.
     Page,
     Garbage,
     Reset,
+    /// It has it, and never answers.
     Hang,
+    /// It takes the connection, and reads nothing.
+    Deaf,
+    /// An answer without end.
+    Endless,
 }
 
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// Its first line and headers.
+    pub head: String,
     pub path: String,
     pub token: String,
     pub bearer: String,
@@ -40,6 +49,8 @@ pub struct StandIn {
     pub url: String,
     answer: Arc<Mutex<Answer>>,
     seen: watch::Receiver<Vec<Seen>>,
+    connections: watch::Receiver<usize>,
+    gate: Arc<Semaphore>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -49,13 +60,28 @@ impl StandIn {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let answer = Arc::new(Mutex::new(Answer::Taken));
         let (tell, seen) = watch::channel(Vec::new());
-        let (tell, how) = (Arc::new(tell), answer.clone());
+        let (count, connections) = watch::channel(0);
+        let gate = Arc::new(Semaphore::new(0));
+        let (tell, how, held, here) = (Arc::new(tell), answer.clone(), gate.clone(), url.clone());
         let task = tokio::spawn(async move {
             while let Ok((io, _)) = listener.accept().await {
-                tokio::spawn(serve(io, how.clone(), tell.clone()));
+                count.send_modify(|count| *count += 1);
+                let (how, tell, held, here) = (how.clone(), tell.clone(), held.clone(), here.clone());
+                tokio::spawn(async move { serve(io, how, tell, &held, &here).await });
             }
         });
-        Self { url, answer, seen, task }
+        Self { url, answer, seen, connections, gate, task }
+    }
+
+    /// One that is held gets its answer.
+    pub fn let_go(&self) {
+        self.gate.add_permits(1);
+    }
+
+    /// Waits until so many connections were made.
+    pub async fn wait_for_connections(&self, count: usize) {
+        let mut connections = self.connections.clone();
+        soon("a connection", connections.wait_for(|made| *made >= count)).await.unwrap();
     }
 
     pub fn answer(&self, answer: Answer) {
@@ -89,7 +115,17 @@ impl Drop for StandIn {
 }
 
 /// Takes one request a connection.
-async fn serve(mut io: TcpStream, answer: Arc<Mutex<Answer>>, tell: Arc<watch::Sender<Vec<Seen>>>) {
+async fn serve(
+    mut io: TcpStream,
+    answer: Arc<Mutex<Answer>>,
+    tell: Arc<watch::Sender<Vec<Seen>>>,
+    gate: &Semaphore,
+    here: &str,
+) {
+    if *answer.lock().unwrap() == Answer::Deaf {
+        // Until this test's runtime ends, or the other side's process: what was sent is read by nobody.
+        return std::future::pending().await;
+    }
     let mut bytes = Vec::new();
     let (head, body) = loop {
         let mut piece = [0; 4096];
@@ -110,19 +146,22 @@ async fn serve(mut io: TcpStream, answer: Arc<Mutex<Answer>>, tell: Arc<watch::S
         Answer::TooLargeWith(_) => Answer::Taken,
         other => other,
     };
-    let seen = Seen { path, token: header(&head, "x-gotify-key"), bearer: header(&head, "authorization"), body };
+    let (token, bearer) = (header(&head, "x-gotify-key"), header(&head, "authorization"));
+    let echo = body["message"].as_str().unwrap_or_default().replace('<', "\\u003c");
+    let seen = Seen { head, path, token, bearer, body };
     tell.send_modify(|all| all.push(seen));
     let json = |status: u16, body: &str| {
         format!(
-            "HTTP/1.1 {status} Said\r\nlocation: http://127.0.0.1:1/\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 {status} Said\r\nlocation: {here}/elsewhere\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         )
     };
     let text = match answer {
         Answer::Taken | Answer::TooLargeWith(_) => json(200, r#"{"id":2,"appid":1,"message":"m"}"#),
+        Answer::Echo => json(200, &format!(r#"{{"id":2,"appid":1,"message":"{echo}"}}"#)),
         Answer::TakenByNtfy => json(200, r#"{"id":"abc","event":"message"}"#),
-        Answer::TakenSlowly => {
-            tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        Answer::Held => {
+            gate.acquire().await.unwrap().forget();
             json(200, r#"{"id":2,"appid":1,"message":"m"}"#)
         }
         Answer::Status(status) => json(status, r#"{"error":"Said","errorCode":1,"errorDescription":"said"}"#),
@@ -132,6 +171,12 @@ async fn serve(mut io: TcpStream, answer: Arc<Mutex<Answer>>, tell: Arc<watch::S
             let _ = io.set_zero_linger();
             return;
         }
+        Answer::Endless => {
+            let _ = io.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"id\":").await;
+            while io.write_all(&[b'1'; 4096]).await.is_ok() {}
+            return;
+        }
+        Answer::Deaf => return,
         Answer::Hang => {
             // Until the other side goes.
             let _ = io.read(&mut [0; 1]).await;

@@ -203,8 +203,10 @@ async fn a_read_marker_moves_forward_only() {
     for peer in [&mut a, &mut phone] {
         assert_eq!(peer.next_of("chat.read").await["payload"]["seq"], 6);
     }
-    let (status, answer) = house.call("PUT", "read", &house.ben, Some(json!({"seq": -1}))).await;
-    assert_eq!((status, &answer["errors"][0]["field"]), (422, &json!("seq")), "{answer}");
+    for bad in [json!(-1), json!(1_u64 << 63), json!("6"), Value::Null] {
+        let (status, answer) = house.call("PUT", "read", &house.ben, Some(json!({"seq": bad}))).await;
+        assert_eq!((status, &answer["errors"][0]["field"]), (422, &json!("seq")), "{answer}");
+    }
     assert_eq!(house.call("PUT", "read", &house.eve, Some(json!({"seq": 1}))).await.0, 404);
     // Who is elsewhere hears the answer all the same.
     let mut tablet = house.server.peer(&house.ana).await;

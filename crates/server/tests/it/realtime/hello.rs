@@ -80,6 +80,7 @@ async fn a_refused_hello_may_be_said_again() {
     for (payload, field) in [
         (json!({"peer_type": "client", "version": long}), "version"),
         (json!({"peer_type": "client", "version": "1", "device_name": long}), "device_name"),
+        (json!({"peer_type": "client", "version": "1", "device_name": "a\u{7}"}), "device_name"),
         (json!({"version": "1"}), "peer_type"),
     ] {
         let refused = peer.ask("system.hello", payload).await;

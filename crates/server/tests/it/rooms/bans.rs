@@ -34,6 +34,8 @@ async fn who_bans_whom_and_what_is_written_down() {
     house.server.advance(1);
     let again = house.done("PUT", &of(&house.ben), &house.ana, Some(json!({"reason": "more spam"}))).await;
     assert_eq!((&again["reason"], &again["banned_by"]), (&json!("more spam"), &json!(house.ana.id)));
+    assert_eq!(house.done("GET", &of(&house.ben), &cat, None).await, again);
+    assert_eq!(house.refused("GET", &of(&cat), &cat, None).await, no(404, "not_banned"));
 
     let path = format!("/api/rooms/{}/bans?limit=1", house.room);
     let bans = all_pages(&house.server, &cat, &path).await;

@@ -5,6 +5,7 @@ mod direct;
 mod invites;
 mod live;
 mod members;
+mod paging;
 mod races;
 mod settings;
 mod strangers;

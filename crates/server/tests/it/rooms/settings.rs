@@ -67,6 +67,26 @@ async fn what_a_room_cannot_be_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_every_field_may_be_absent_so_may_the_body() {
+    let house = house().await;
+    for body in [None, Some(Value::Null), Some(json!({}))] {
+        let invite = house.done("POST", "/invites", &house.ana, body.clone()).await;
+        assert_eq!((&invite["max_uses"], &invite["expires_at"]), (&Value::Null, &Value::Null));
+        let ban = house.done("PUT", &format!("/bans/{}", house.eve.id), &house.ana, body).await;
+        assert_eq!(ban["reason"], Value::Null);
+    }
+    assert_eq!(house.refused("POST", "/invites", &house.ana, Some(json!(5))).await.0, 422);
+    let url = house.server.url(&format!("/api/rooms/{}/invites", house.room));
+    for (kind, body, status) in [("text/plain", "", 415), ("text/plain", "{}", 415), ("application/json", "", 400)] {
+        let asked = house.server.http.post(&url).bearer_auth(&house.ana.token).header("content-type", kind).body(body);
+        assert_eq!(asked.send().await.unwrap().status(), status, "{kind} {body:?}");
+    }
+    let asked = house.server.http.post(&url).bearer_auth(&house.ana.token).body("{}");
+    assert_eq!(asked.send().await.unwrap().status(), 415, "a body says what it is");
+    house.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_room_is_gone_for_everybody_at_once() {
     let house = house().await;
     let (mut a, mut b) = (house.joined(&house.ana).await, house.joined(&house.ben).await);

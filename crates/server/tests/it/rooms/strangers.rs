@@ -21,6 +21,7 @@ fn calls(room: &str) -> Vec<(&'static str, &'static str, Option<Value>)> {
         ("delete", "/api/rooms/{id}/members/{user_id}", None),
         ("get", "/api/rooms/{id}/bans", None),
         ("put", "/api/rooms/{id}/bans/{user_id}", Some(json!({"reason": "x"}))),
+        ("get", "/api/rooms/{id}/bans/{user_id}", None),
         ("delete", "/api/rooms/{id}/bans/{user_id}", None),
         ("get", "/api/rooms/{id}/invites", None),
         ("post", "/api/rooms/{id}/invites", Some(json!({}))),
@@ -56,6 +57,21 @@ fn events(room: &str, message: &str) -> Vec<(&'static str, Value)> {
         ("chat.typing", about(json!({"typing": true}))),
         ("chat.read", about(json!({"seq": 1}))),
         ("chat.history", about(json!({}))),
+        ("rtc.offer", about(json!({"call_id": "c1", "capability_token": "x", "sdp": "v=0"}))),
+        ("rtc.answer", about(json!({"call_id": "c1", "sdp": "v=0"}))),
+        ("rtc.ice", about(json!({"call_id": "c1", "candidate": null}))),
+        ("rtc.bye", about(json!({"call_id": "c1"}))),
+        (
+            "p2p.session.request",
+            about(json!({
+                "target_peer_id": "peer_456", "kind": "file", "capability_token": "x", "endpoints": ["192.0.2.7:1"],
+                "fingerprint": "ab".repeat(32),
+            })),
+        ),
+        ("file.share", about(json!({"file_id": "f1", "name": "a", "size": 1}))),
+        ("file.unshare", about(json!({"file_id": "f1"}))),
+        ("terminal.share", about(json!({"terminal_id": "t1", "title": "T", "cols": 80, "rows": 24}))),
+        ("terminal.unshare", about(json!({"terminal_id": "t1"}))),
         ("room.leave", about(json!({}))),
         ("room.join", about(json!({"since_seq": 0}))),
     ]
@@ -80,35 +96,82 @@ fn filled(path: &str, room: &str, house: &House, inside: &Inside) -> String {
     if path.ends_with("/search") { path + "?q=mine" } else { path }
 }
 
-/// Whether a call names a room, by its document: in its path, or in its body.
-fn names_a_room(document: &Value, path: &str, operation: &Value) -> bool {
-    let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-    let schema = match schema["$ref"].as_str() {
-        Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
-        None => schema,
-    };
-    path.starts_with("/api/rooms/{") || schema.to_string().contains("\"room_id\"")
+/// Whether a part of a document has a field or parameter for a room's id, in whatever depth.
+fn has_room_id(document: &Value, part: &Value, depth: usize) -> bool {
+    match part {
+        Value::Object(fields) => fields.iter().any(|(name, value)| match (name.as_str(), value) {
+            ("room_id", _) => true,
+            ("name", Value::String(name)) => name == "room_id",
+            ("$ref", Value::String(reference)) => {
+                // Schemas may hold themselves.
+                let there = document.pointer(reference.trim_start_matches('#')).unwrap();
+                depth < 8 && has_room_id(document, there, depth + 1)
+            }
+            ("example" | "examples", _) => false,
+            (_, value) => has_room_id(document, value, depth),
+        }),
+        Value::Array(items) => items.iter().any(|item| has_room_id(document, item, depth)),
+        _ => false,
+    }
+}
+
+/// The calls that name a room, by their document: in the path, a parameter or the body.
+fn calls_by(document: &Value) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let given = ["parameters", "requestBody"].iter().any(|part| has_room_id(document, &operation[*part], 0));
+            if given || path.contains("/rooms/{") {
+                found.push((method.clone(), path.clone()));
+            }
+        }
+    }
+    found
+}
+
+/// The events of clients that name a room, by their document.
+fn events_by(document: &Value) -> Vec<String> {
+    let messages = document["components"]["messages"].as_object().unwrap();
+    let of_clients = messages.iter().filter_map(|(key, message)| Some((key.strip_prefix("client.")?, message)));
+    of_clients
+        .filter(|(_, message)| has_room_id(document, &message["payload"], 0))
+        .map(|(name, _)| name.to_owned())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_and_event_that_names_a_room_is_walked() {
     let house = house().await;
-    let (_, document) = house.server.ask("GET", "/openapi.json", None, None).await;
-    let mut found = 0;
-    for (path, item) in document["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            if names_a_room(&document, path, operation) {
-                let stands = calls("").iter().any(|(m, p, _)| m == method && p == path);
-                assert!(stands, "{method} {path} names a room: add it to the walk");
-                found += 1;
-            }
-        }
-    }
-    assert_eq!(found, calls("").len(), "the walk has a call that is none");
+    let document = async |path: &str| house.server.ask("GET", path, None, None).await.1;
+    let (mut openapi, mut asyncapi) = (document("/openapi.json").await, document("/asyncapi.json").await);
+    let mut walked: Vec<_> =
+        calls("").into_iter().map(|(method, path, _)| (method.to_owned(), path.to_owned())).collect();
+    let mut found = calls_by(&openapi);
+    walked.sort();
+    found.sort();
+    assert_eq!(found, walked, "what names a room stands in the walk, and nothing else");
+    let mut walked: Vec<_> = events("", "").into_iter().map(|(name, _)| name.to_owned()).collect();
+    let mut found = events_by(&asyncapi);
+    walked.sort();
+    found.sort();
+    assert_eq!(found, walked, "what names a room stands in the walk, and nothing else");
+    // The document knows every event that there is.
     for info in ClientEvent::catalogue() {
-        let stands = events("", "").iter().any(|(name, _)| *name == info.name);
-        assert_eq!(info.example.contains("\"room_id\""), stands, "{} names a room: add it to the walk", info.name);
+        assert!(asyncapi["components"]["messages"][format!("client.{}", info.name)].is_object(), "{}", info.name);
     }
+
+    // One that is added is found, however it names its room.
+    openapi["components"]["schemas"]["New"] = json!({"properties": {"where": {"$ref": "#/components/schemas/Inner"}}});
+    openapi["components"]["schemas"]["Inner"] = json!({"properties": {"room_id": {"type": "string"}}});
+    let body = json!({"content": {"application/json": {"schema": {"$ref": "#/components/schemas/New"}}}});
+    openapi["paths"]["/api/new/{room_id}"] = json!({"get": {"parameters": [{"name": "room_id", "in": "path"}]}});
+    openapi["paths"]["/api/new"] =
+        json!({"get": {"parameters": [{"name": "room_id", "in": "query"}]}, "post": {"requestBody": body}});
+    openapi["paths"]["/api/rooms/{id}/new"] = json!({"get": {}});
+    assert_eq!(calls_by(&openapi).len(), calls("").len() + 4);
+    asyncapi["components"]["messages"]["client.new.event"] = json!({"payload": {"$ref": "#/components/schemas/New"}});
+    asyncapi["components"]["schemas"]["New"] = json!({"properties": {"payload": {"properties": {"room_id": {}}}}});
+    assert_eq!(events_by(&asyncapi).len(), events("", "").len() + 1);
     house.server.stop().await;
 }
 
@@ -173,6 +236,10 @@ async fn a_public_room_asks_to_be_joined_first() {
         match name {
             "room.leave" => assert_eq!(answer["type"], "room.left"),
             "room.join" => assert_eq!(answer["type"], "room.joined"),
+            // What goes between its members has no room for others, public or not.
+            _ if ["rtc.", "p2p."].iter().any(|f| name.starts_with(f)) || name.ends_with(".unshare") => {
+                assert_eq!(answer["payload"]["code"], "not_found", "{name}: {answer}")
+            }
             _ => assert_eq!(answer["payload"]["code"], "forbidden", "{name}: {answer}"),
         }
     }

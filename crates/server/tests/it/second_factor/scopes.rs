@@ -42,6 +42,22 @@ const EVENTS: &[(&str, &str)] = &[
     ("chat.typing", "chat:write"),
     ("chat.read", "chat:read"),
     ("chat.history", "chat:read"),
+    ("rtc.offer", "rtc"),
+    ("rtc.answer", "rtc"),
+    ("rtc.ice", "rtc"),
+    ("rtc.bye", "rtc"),
+    ("p2p.session.request", "rtc"),
+    ("p2p.session.accept", "rtc"),
+    ("p2p.session.reject", "rtc"),
+    ("p2p.session.close", "rtc"),
+    ("file.share", "rtc"),
+    ("file.unshare", "rtc"),
+    ("terminal.share", "rtc"),
+    ("terminal.unshare", "rtc"),
+    ("terminal.control.request", "rtc"),
+    ("terminal.control.grant", "rtc"),
+    ("terminal.control.release", "rtc"),
+    ("terminal.control.revoke", "rtc"),
 ];
 
 fn expected(table: &[(&str, &str)], name: &str, scope: &str) -> bool {

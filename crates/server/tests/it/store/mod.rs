@@ -5,6 +5,7 @@ mod lists;
 mod log;
 mod model;
 mod nul;
+mod plans;
 mod schema;
 mod tls;
 

@@ -58,7 +58,7 @@ async fn down_and_up_again_is_the_same(store: Store) {
         let status = store.db.write(0, migrate::status).await.unwrap();
         assert_eq!(status.iter().filter(|(_, applied)| *applied).count(), count - back.len());
         let left = schema(&store.database).await;
-        assert!(left.len() < whole.len());
+        assert_ne!(left, whole);
         if back.len() == count {
             assert!(left.iter().all(|line| line.contains("schema_migrations")), "left behind: {left:?}");
         }

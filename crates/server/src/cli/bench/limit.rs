@@ -1,0 +1,105 @@
+//! What the machine can do: a bare broadcaster without accounts, storage, order or parsing, to stand beside.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+use super::{Fallible, wire::find};
+use crate::realtime::frame::{Decoder, Incoming, accept_key, text_frame};
+
+type Everybody = Arc<Mutex<Vec<Arc<TcpStream>>>>;
+
+fn locked(everybody: &Everybody) -> MutexGuard<'_, Vec<Arc<TcpStream>>> {
+    everybody.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives whatever anybody says to everybody, until the process ends.
+pub(super) async fn serve(addr: &str) -> Fallible<()> {
+    let listener = TcpListener::bind(addr).await.map_err(|e| format!("cannot listen on {addr}: {e}"))?;
+    let everybody = Everybody::default();
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((io, _)) = accepted {
+                let everybody = everybody.clone();
+                clients.spawn(async move { client(io, &everybody).await });
+            },
+            // Those who have gone are forgotten.
+            Some(_) = clients.join_next() => {}
+        }
+    }
+}
+
+/// A client's life; nothing is said of its end.
+async fn client(mut io: TcpStream, everybody: &Everybody) -> Option<()> {
+    io.set_nodelay(true).ok()?;
+    let mut head = Vec::new();
+    let end = loop {
+        if let Some(at) = find(&head, b"\r\n\r\n") {
+            break at + 4;
+        }
+        if head.len() > 16_384 || io.read_buf(&mut head).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let text = String::from_utf8_lossy(&head[..end]);
+    let key = text.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key:")).map(str::trim);
+    let Some(key) = key else {
+        return io.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.ok();
+    };
+    let accept = accept_key(key);
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    io.write_all(answer.as_bytes()).await.ok()?;
+    let io = Arc::new(io);
+    locked(everybody).push(io.clone());
+    listen(&io, everybody).await;
+    locked(everybody).retain(|other| !Arc::ptr_eq(other, &io));
+    None
+}
+
+async fn listen(io: &TcpStream, everybody: &Everybody) -> Option<()> {
+    let mut decoder = Decoder::new(64 * 1024);
+    let mut buffer = vec![0; 4_096];
+    loop {
+        io.readable().await.ok()?;
+        let read = match io.try_read(&mut buffer) {
+            Ok(0) => return None,
+            Ok(read) => read,
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(_) => return None,
+        };
+        let (mut input, mut said) = (&mut buffer[..read], Vec::new());
+        while let Some(incoming) = decoder.decode(&mut input).ok()? {
+            match incoming {
+                Incoming::Text(text) => said.push(text_frame(text.as_bytes())),
+                Incoming::Close { .. } => return None,
+                Incoming::Binary(_) | Incoming::Ping(_) | Incoming::Pong(_) => {}
+            }
+        }
+        for frame in said {
+            let there = locked(everybody).clone();
+            for other in there {
+                write(&other, &frame).await;
+            }
+        }
+    }
+}
+
+/// Writes at once, as a rule.
+async fn write(io: &TcpStream, frame: &Bytes) {
+    let mut rest = &frame[..];
+    while !rest.is_empty() {
+        match io.try_write(rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock && io.writable().await.is_ok() => {}
+            Err(_) => return,
+        }
+    }
+}

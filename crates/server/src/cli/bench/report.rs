@@ -1,0 +1,454 @@
+//! What was measured, and how it is told: a table with histograms, JSON, Markdown.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use hdrhistogram::Histogram;
+use serde::{Serialize, Serializer, ser::SerializeSeq as _};
+
+use super::{Fallible, check::Faults, usage::Sample};
+use crate::{clock::Clock, service::info};
+
+/// What a figure should be, as `docs/performance.md` says.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// One number.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Figure {
+    pub(super) name: &'static str,
+    /// For people.
+    pub(super) title: String,
+    pub(super) value: f64,
+    pub(super) unit: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) goal: Option<Goal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) met: Option<bool>,
+}
+
+/// How long something took, many times.
+#[derive(Clone, Debug)]
+pub(super) struct Times {
+    /// In microseconds.
+    histogram: Histogram<u64>,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A step of a printed histogram.
+pub(super) struct Bar {
+    pub(super) from_us: u64,
+    pub(super) to_us: u64,
+    pub(super) count: u64,
+}
+
+impl Times {
+    /// From a microsecond to ten minutes, to two digits.
+    pub(super) fn new() -> Self {
+        let histogram = Histogram::new_with_bounds(1, 600_000_000, 2);
+        // The bounds are in order.
+        Self { histogram: histogram.unwrap_or_else(|_| unreachable!("the bounds are constants")) }
+    }
+
+    pub(super) fn note_us(&mut self, microseconds: u64) {
+        self.histogram.saturating_record(microseconds.max(1));
+    }
+
+    pub(super) fn note(&mut self, time: std::time::Duration) {
+        self.note_us(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        // Both have the same bounds.
+        let _ = self.histogram.add(&other.histogram);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// A quantile in milliseconds.
+    pub(super) fn ms(&self, quantile: f64) -> f64 {
+        self.histogram.value_at_quantile(quantile) as f64 / 1e3
+    }
+
+    pub(super) fn max_ms(&self) -> f64 {
+        self.histogram.max() as f64 / 1e3
+    }
+
+    /// Steps that double, from the first that holds something to the last.
+    pub(super) fn bars(&self) -> Vec<Bar> {
+        let mut bars: Vec<Bar> = Vec::new();
+        for value in self.histogram.iter_recorded() {
+            let (at, count) = (value.value_iterated_to(), value.count_at_value());
+            let from_us = 1_u64 << at.max(1).ilog2();
+            loop {
+                match bars.last_mut() {
+                    Some(last) if last.from_us == from_us => {
+                        last.count += count;
+                        break;
+                    }
+                    Some(last) => {
+                        let next = last.to_us;
+                        bars.push(Bar { from_us: next, to_us: next * 2, count: 0 });
+                    }
+                    None => bars.push(Bar { from_us, to_us: from_us * 2, count: 0 }),
+                }
+            }
+        }
+        bars
+    }
+}
+
+impl Serialize for Times {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        struct Bars<'a>(&'a Times);
+        impl Serialize for Bars<'_> {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                let recorded = || self.0.histogram.iter_recorded();
+                let mut list = to.serialize_seq(Some(recorded().count()))?;
+                for value in recorded() {
+                    list.serialize_element(&(value.value_iterated_to(), value.count_at_value()))?;
+                }
+                list.end()
+            }
+        }
+        #[derive(Serialize)]
+        struct View<'a> {
+            count: u64,
+            p50_ms: f64,
+            p90_ms: f64,
+            p99_ms: f64,
+            p999_ms: f64,
+            max_ms: f64,
+            /// Up to so many microseconds, so often.
+            buckets: Bars<'a>,
+        }
+        let ms = |quantile| self.ms(quantile);
+        View {
+            count: self.count(),
+            p50_ms: ms(0.5),
+            p90_ms: ms(0.9),
+            p99_ms: ms(0.99),
+            p999_ms: ms(0.999),
+            max_ms: self.max_ms(),
+            buckets: Bars(self),
+        }
+        .serialize(to)
+    }
+}
+
+/// How long one kind of thing took.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Latency {
+    pub(super) title: String,
+    #[serde(flatten)]
+    pub(super) times: Times,
+}
+
+/// What one scenario gave.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Outcome {
+    pub(super) scenario: &'static str,
+    /// One sentence: what was done.
+    pub(super) title: String,
+    pub(super) parameters: BTreeMap<&'static str, u64>,
+    pub(super) figures: Vec<Figure>,
+    pub(super) latencies: Vec<Latency>,
+    /// How it went over time.
+    pub(super) samples: Vec<Sample>,
+    /// What `done` counts in them.
+    pub(super) unit: &'static str,
+    pub(super) deliveries: u64,
+    pub(super) faults: Faults,
+}
+
+impl Outcome {
+    pub(super) fn new(scenario: &'static str, title: String, parameters: &[(&'static str, u64)]) -> Self {
+        Self {
+            scenario,
+            title,
+            parameters: parameters.iter().copied().collect(),
+            figures: Vec::new(),
+            latencies: Vec::new(),
+            samples: Vec::new(),
+            unit: "",
+            deliveries: 0,
+            faults: Faults::default(),
+        }
+    }
+
+    /// Adds a figure without a goal.
+    pub(super) fn figure(&mut self, name: &'static str, title: impl Into<String>, value: f64, unit: &'static str) {
+        self.figures.push(Figure { name, title: title.into(), value, unit, goal: None, met: None });
+    }
+
+    /// Adds a figure with a goal.
+    pub(super) fn judged(
+        &mut self,
+        name: &'static str,
+        title: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        goal: Goal,
+    ) {
+        let met = match goal {
+            Goal::AtMost(most) => value <= most,
+            Goal::AtLeast(least) => value >= least,
+        };
+        self.figures.push(Figure { name, title: title.into(), value, unit, goal: Some(goal), met: Some(met) });
+    }
+
+    pub(super) fn latency(&mut self, title: impl Into<String>, times: Times) {
+        self.latencies.push(Latency { title: title.into(), times });
+    }
+}
+
+/// The machine that it ran on.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Machine {
+    cores: usize,
+    processor: String,
+    memory_mib: u64,
+    kernel: String,
+}
+
+impl Machine {
+    fn this() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let field = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name));
+            line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+        };
+        let memory = field(&read("/proc/meminfo"), "MemTotal");
+        Self {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            processor: field(&read("/proc/cpuinfo"), "model name"),
+            memory_mib: memory.trim_end_matches(" kB").parse::<u64>().unwrap_or(0) / 1024,
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        }
+    }
+
+    fn words(&self) -> String {
+        let gib = self.memory_mib as f64 / 1024.0;
+        format!("{} cores ({}), {gib:.0} GiB, Linux {}", self.cores, self.processor, self.kernel)
+    }
+}
+
+/// All that one run gave.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Report {
+    version: &'static str,
+    date: String,
+    machine: Machine,
+    quick: bool,
+    /// Whether every delivery came, once and in order.
+    faultless: bool,
+    pub(super) faults: Faults,
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+impl Report {
+    /// Where `judged` is false, goals are left out: they are meant for the scenarios' own sizes.
+    pub(super) fn new(mut outcomes: Vec<Outcome>, quick: bool, judged: bool) -> Self {
+        if !judged {
+            outcomes.iter_mut().flat_map(|outcome| &mut outcome.figures).for_each(|f| (f.goal, f.met) = (None, None));
+        }
+        let mut faults = Faults::default();
+        outcomes.iter().for_each(|outcome| faults += outcome.faults);
+        let date = Clock::System.now().to_string();
+        Self {
+            version: info::VERSION,
+            date,
+            machine: Machine::this(),
+            quick,
+            faultless: faults.none(),
+            faults,
+            outcomes,
+        }
+    }
+
+    pub(super) fn json(&self) -> Fallible<String> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n").map_err(|e| e.to_string())
+    }
+
+    /// What it was measured on and when, in a line.
+    pub(super) fn origin(&self) -> String {
+        let day = self.date.split('T').next().unwrap_or_default();
+        let quick = if self.quick { ", sizes of --quick, which say nothing of speed" } else { "" };
+        format!("mesh-server {}, {day}, {}{quick}", self.version, self.machine.words())
+    }
+
+    /// The table for a terminal.
+    pub(super) fn text(&self) -> String {
+        let mut out = format!("{}\n", self.origin());
+        for outcome in &self.outcomes {
+            let _ = write!(out, "\n{}: {}\n", outcome.scenario, outcome.title);
+            for figure in &outcome.figures {
+                let value = format!("{} {}", number(figure.value), figure.unit);
+                let _ = writeln!(out, "  {:<58} {value:>16}{}", figure.title, judgement(figure));
+            }
+            for latency in &outcome.latencies {
+                histogram(&mut out, latency);
+            }
+            if outcome.deliveries > 0 {
+                let _ = writeln!(out, "  {}", verdict(outcome.deliveries, outcome.faults));
+            }
+        }
+        out
+    }
+
+    /// The same as Markdown, for a document.
+    pub(super) fn markdown(&self) -> String {
+        let mut out =
+            format!("{}.\n\n| scenario | figure | measured | goal |\n| --- | --- | ---: | --- |\n", self.origin());
+        for outcome in &self.outcomes {
+            for figure in &outcome.figures {
+                let goal = match (figure.goal, figure.met) {
+                    (Some(goal), Some(met)) => format!("{}{}", goal_words(goal), if met { "" } else { ", **missed**" }),
+                    _ => String::new(),
+                };
+                let (title, value) = (&figure.title, number(figure.value));
+                let _ = writeln!(out, "| `{}` | {title} | {value} {} | {goal} |", outcome.scenario, figure.unit);
+            }
+            for Latency { title, times } in &outcome.latencies {
+                let ms = [0.5, 0.99, 0.999].map(|quantile| number(times.ms(quantile)));
+                let [p50, p99, p999] = ms;
+                let _ =
+                    writeln!(out, "| `{}` | {title}: p50, p99, p99.9 | {p50}, {p99}, {p999} ms | |", outcome.scenario);
+            }
+        }
+        let deliveries = self.outcomes.iter().map(|outcome| outcome.deliveries).sum();
+        let _ = write!(out, "\n{}.\n", verdict(deliveries, self.faults));
+        out
+    }
+}
+
+/// What became of the deliveries.
+pub(super) fn verdict(deliveries: u64, faults: Faults) -> String {
+    if faults.none() {
+        return format!("{} deliveries, each once and in order", number(deliveries as f64));
+    }
+    let Faults { lost, repeated, out_of_order } = faults;
+    format!(
+        "FAULTS in {} deliveries: {lost} lost, {repeated} repeated, {out_of_order} out of order",
+        number(deliveries as f64)
+    )
+}
+
+pub(super) fn goal_words(goal: Goal) -> String {
+    match goal {
+        Goal::AtMost(most) => format!("≤ {}", number(most)),
+        Goal::AtLeast(least) => format!("≥ {}", number(least)),
+    }
+}
+
+fn judgement(figure: &Figure) -> String {
+    match (figure.goal, figure.met) {
+        (Some(goal), Some(met)) => format!("   {} {}", goal_words(goal), if met { "ok" } else { "MISSED" }),
+        _ => String::new(),
+    }
+}
+
+/// Three digits that matter, or a whole number; thousands set apart.
+pub(super) fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        _ if value.fract() == 0.0 => 0,
+        100.0.. => 0,
+        10.0.. => 1,
+        1.0.. => 2,
+        0.1.. => 3,
+        _ => 4,
+    };
+    let text = format!("{value:.digits$}");
+    if value.abs() < 1_000.0 {
+        return text;
+    }
+    let mut out = String::new();
+    for (index, digit) in text.chars().enumerate() {
+        if index > 0 && (text.len() - index) % 3 == 0 && digit.is_ascii_digit() && !out.ends_with('-') {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn histogram(out: &mut String, Latency { title, times }: &Latency) {
+    if times.count() == 0 {
+        return;
+    }
+    let [p50, p90, p99, p999] = [0.5, 0.9, 0.99, 0.999].map(|quantile| number(times.ms(quantile)));
+    let _ = writeln!(
+        out,
+        "  {title}: p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, most {} ms, of {}",
+        number(times.max_ms()),
+        number(times.count() as f64)
+    );
+    let bars = times.bars();
+    let most = bars.iter().map(|bar| bar.count).max().unwrap_or(1).max(1);
+    for bar in bars {
+        // What is there at all is seen.
+        let width = (bar.count * 50).div_ceil(most) as usize;
+        let (to, stars) = (number(bar.to_us as f64 / 1e3), "#".repeat(width));
+        let _ = writeln!(out, "  {:>14} ms |{stars:<50}| {}", format!("< {to}"), number(bar.count as f64));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_whole() {
+        let cases = [
+            (0.0, "0"),
+            (20.0, "20"),
+            (0.24, "0.240"),
+            (0.0312, "0.0312"),
+            (4.857, "4.86"),
+            (14.24, "14.2"),
+            (999.4, "999"),
+            (3_090_123.0, "3,090,123"),
+            (52_999.7, "53,000"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn times_are_counted_into_steps_that_double() {
+        let mut times = Times::new();
+        for us in [3, 3, 5, 40] {
+            times.note_us(us);
+        }
+        let bars: Vec<_> = times.bars().iter().map(|bar| (bar.from_us, bar.to_us, bar.count)).collect();
+        assert_eq!(bars, [(2, 4, 2), (4, 8, 1), (8, 16, 0), (16, 32, 0), (32, 64, 1)]);
+        assert_eq!(times.count(), 4);
+    }
+
+    #[test]
+    fn faults_are_told_everywhere() {
+        let mut outcome = Outcome::new("fanout", "a test".to_owned(), &[("connections", 3)]);
+        outcome.judged("cpu", "CPU", 0.5, "s", Goal::AtMost(0.4));
+        (outcome.deliveries, outcome.faults) = (1_000, Faults { lost: 2, repeated: 0, out_of_order: 1 });
+        let report = Report::new(vec![outcome], true, true);
+        let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        assert_eq!((&json["faultless"], &json["faults"]["lost"]), (&false.into(), &2.into()));
+        for text in [report.text(), report.markdown()] {
+            assert!(text.contains("1,000 deliveries: 2 lost, 0 repeated, 1 out of order"), "{text}");
+        }
+        assert!(report.text().contains("≤ 0.400 MISSED"));
+        let unjudged = Report::new(report.outcomes, true, false);
+        assert!(!unjudged.text().contains("MISSED") && !unjudged.json().unwrap().contains("\"met\""));
+    }
+}

@@ -1,0 +1,320 @@
+//! A WebSocket client that reads as cheaply as can be: what is measured is the server.
+
+use std::{cell::RefCell, io};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::Fallible;
+
+/// Bytes read at once, into a buffer that the thread owns.
+const READ_BUFFER: usize = 64 * 1024;
+/// A request's head, its answer's.
+const MAX_HEAD: usize = 16 * 1024;
+
+thread_local! {
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into());
+}
+
+/// A connection that said hello.
+pub(super) struct Socket {
+    io: TcpStream,
+    /// The beginning of a frame whose rest has not come yet.
+    rest: Vec<u8>,
+    /// What was read so far, frames and all.
+    pub(super) bytes: u64,
+}
+
+fn broken(e: io::Error) -> String {
+    format!("the connection broke: {e}")
+}
+
+impl Socket {
+    /// Connects, upgrades, says hello and hears the welcome.
+    pub(super) async fn open(addr: &str, token: &str) -> Fallible<Self> {
+        let mut socket = Self::upgrade(addr, &format!("/ws?token={token}")).await?;
+        let hello =
+            json!({"type": "system.hello", "id": "hello", "payload": {"peer_type": "client", "version": "bench"}});
+        socket.say(&[hello.to_string()]).await?;
+        socket.answer("hello", |_| {}).await?;
+        Ok(socket)
+    }
+
+    /// Connects and upgrades.
+    pub(super) async fn upgrade(addr: &str, path: &str) -> Fallible<Self> {
+        let mut io = TcpStream::connect(addr).await.map_err(|e| format!("cannot connect to {addr}: {e}"))?;
+        io.set_nodelay(true).map_err(broken)?;
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        io.write_all(head.as_bytes()).await.map_err(broken)?;
+        let mut rest = Vec::new();
+        let end = loop {
+            if let Some(at) = find(&rest, b"\r\n\r\n") {
+                break at + 4;
+            }
+            if rest.len() > MAX_HEAD || io.read_buf(&mut rest).await.map_err(broken)? == 0 {
+                return Err("the server answered the upgrade with no whole head".to_owned());
+            }
+        };
+        if !rest.starts_with(b"HTTP/1.1 101") {
+            let line = rest.split(|b| *b == b'\r').next().unwrap_or_default();
+            return Err(format!("the server refused the upgrade: {}", String::from_utf8_lossy(line)));
+        }
+        rest.drain(..end);
+        rest.shrink_to_fit();
+        Ok(Self { io, rest, bytes: 0 })
+    }
+
+    /// Joins a room; `each` gets whatever comes up to the answer and with it. The answer's payload.
+    pub(super) async fn join(&mut self, room: &str, since: Option<u64>, each: impl FnMut(&[u8])) -> Fallible<Value> {
+        let payload = match since {
+            Some(since) => json!({"room_id": room, "since_seq": since}),
+            None => json!({"room_id": room}),
+        };
+        self.say(&[json!({"type": "room.join", "id": "join", "payload": payload}).to_string()]).await?;
+        self.answer("join", each).await
+    }
+
+    /// Writes events, as one piece.
+    pub(super) async fn say(&mut self, texts: &[String]) -> Fallible<()> {
+        let mut out = Vec::with_capacity(texts.iter().map(|text| text.len() + 8).sum());
+        for text in texts {
+            write_frame(&mut out, 0x81, text.as_bytes());
+        }
+        self.io.write_all(&out).await.map_err(broken)
+    }
+
+    /// Reads until the answer to `id` has come; everything else of the same pieces goes to `each`.
+    pub(super) async fn answer(&mut self, id: &str, mut each: impl FnMut(&[u8])) -> Fallible<Value> {
+        let key = format!("\"reply_to\":\"{id}\"");
+        let mut answer = None;
+        while answer.is_none() {
+            self.read(|frame| {
+                if answer.is_none() && find(&frame[..frame.len().min(512)], key.as_bytes()).is_some() {
+                    answer = Some(serde_json::from_slice::<Value>(frame));
+                } else {
+                    each(frame);
+                }
+            })
+            .await?;
+        }
+        let Some(Ok(mut answer)) = answer else { return Err("the server's answer is no JSON".to_owned()) };
+        if answer["type"] == "system.error" {
+            return Err(format!("the server refused: {}", answer["payload"]));
+        }
+        Ok(answer["payload"].take())
+    }
+
+    /// Waits until something comes and gives every complete text frame. May be dropped while it waits.
+    pub(super) async fn read(&mut self, mut each: impl FnMut(&[u8])) -> Fallible<()> {
+        // What came with the upgrade's answer.
+        let mut early = self.bytes == 0 && !self.rest.is_empty();
+        loop {
+            let taken = if early {
+                early = false;
+                self.bytes += self.rest.len() as u64;
+                self.take(&[], &mut each)?
+            } else {
+                self.io.readable().await.map_err(broken)?;
+                READ.with_borrow_mut(|buffer| match self.io.try_read(buffer) {
+                    Ok(0) => Err("the server closed the connection".to_owned()),
+                    Ok(n) => {
+                        self.bytes += n as u64;
+                        self.take(&buffer[..n], &mut each)
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Taken::default()),
+                    Err(e) => Err(broken(e)),
+                })?
+            };
+            if taken.pinged {
+                let mut pong = Vec::new();
+                write_frame(&mut pong, 0x8a, b"");
+                self.io.write_all(&pong).await.map_err(broken)?;
+            }
+            if taken.frames {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], each: &mut impl FnMut(&[u8])) -> Fallible<Taken> {
+        if self.rest.is_empty() {
+            let (taken, used) = frames(bytes, each)?;
+            self.rest.extend_from_slice(&bytes[used..]);
+            return Ok(taken);
+        }
+        self.rest.extend_from_slice(bytes);
+        let (taken, used) = frames(&self.rest, each)?;
+        if used == self.rest.len() {
+            // A silent connection holds nothing.
+            self.rest = Vec::new();
+        } else {
+            self.rest.drain(..used);
+        }
+        Ok(taken)
+    }
+}
+
+/// What a piece of bytes held.
+#[derive(Default)]
+struct Taken {
+    frames: bool,
+    pinged: bool,
+}
+
+/// Gives each complete text frame; how many bytes they took.
+fn frames(bytes: &[u8], each: &mut impl FnMut(&[u8])) -> Fallible<(Taken, usize)> {
+    let (mut taken, mut at) = (Taken::default(), 0);
+    loop {
+        let rest = &bytes[at..];
+        let (head, length): (usize, usize) = match rest {
+            [_, n, ..] if *n < 126 => (2, usize::from(*n)),
+            [_, 126, a, b, ..] => (4, usize::from(u16::from_be_bytes([*a, *b]))),
+            [_, 127, a, b, c, d, e, f, g, h, ..] => {
+                let length = u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
+                (10, usize::try_from(length).map_err(|_| "a frame is larger than this machine's memory".to_owned())?)
+            }
+            _ => break,
+        };
+        let Some(payload) = rest.get(head..head.saturating_add(length)) else { break };
+        match rest[0] {
+            0x81 => {
+                taken.frames = true;
+                each(payload);
+            }
+            0x89 => taken.pinged = true,
+            0x8a => {}
+            0x88 => return Err(format!("the server closed: {}", close_words(payload))),
+            other => return Err(format!("the server sent a frame that begins with {other:#04x}")),
+        }
+        at += head + length;
+    }
+    Ok((taken, at))
+}
+
+fn close_words(payload: &[u8]) -> String {
+    match payload {
+        [a, b, reason @ ..] => format!("{} {}", u16::from_be_bytes([*a, *b]), String::from_utf8_lossy(reason)),
+        _ => "without a code".to_owned(),
+    }
+}
+
+/// Writes a frame as a client does. A mask of zeros is a mask.
+fn write_frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
+    out.push(first);
+    match payload.len() {
+        length @ 0..126 => out.push(0x80 | length as u8),
+        length @ 126..=0xffff => {
+            out.push(0x80 | 126);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            out.push(0x80 | 127);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(payload);
+}
+
+/// Where `what` begins.
+pub(super) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes, what)
+}
+
+fn digits(bytes: &[u8]) -> u64 {
+    bytes.iter().take_while(|b| b.is_ascii_digit()).fold(0, |n, b| n.wrapping_mul(10).wrapping_add(u64::from(b - b'0')))
+}
+
+/// Finds numbers in events. Events of a room are alike: where the last one bore its number, the next is looked at first.
+#[derive(Default)]
+pub(super) struct Reader {
+    at: usize,
+}
+
+impl Reader {
+    /// The number of a numbered change, and its room's id.
+    pub(super) fn change<'a>(&mut self, frame: &'a [u8]) -> Option<(&'a [u8], u64)> {
+        const KEY: &[u8] = br#"","seq":"#;
+        let kind = frame.get(br#"{"type":""#.len()..)?;
+        if !kind.starts_with(b"chat.message.") && !kind.starts_with(b"chat.reaction.updated") {
+            return None;
+        }
+        if !frame.get(self.at..)?.starts_with(KEY) {
+            self.at = find(frame, KEY)?;
+        }
+        let room = frame.get(self.at.checked_sub(36)?..self.at)?;
+        Some((room, digits(&frame[self.at + KEY.len()..])))
+    }
+}
+
+/// The time that a message's author wrote at its beginning: see [`super::load::said_at`].
+pub(super) fn stamp(frame: &[u8]) -> Option<u64> {
+    const KEY: &[u8] = br#""content":""#;
+    let at = find(frame, KEY)? + KEY.len();
+    frame.get(at)?.is_ascii_digit().then(|| digits(&frame[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server_frame(text: &[u8]) -> Vec<u8> {
+        let mut out = vec![0x81];
+        if text.len() < 126 {
+            out.push(text.len() as u8);
+        } else {
+            out.push(126);
+            out.extend_from_slice(&(text.len() as u16).to_be_bytes());
+        }
+        out.extend_from_slice(text);
+        out
+    }
+
+    #[test]
+    fn only_whole_frames_are_given() {
+        let long = [b'y'; 300];
+        let mut bytes = server_frame(b"one");
+        bytes.extend(server_frame(&long));
+        let whole = bytes.len();
+        bytes.extend([0x89, 0]);
+        bytes.extend(&server_frame(b"three")[..4]);
+        let mut seen = Vec::new();
+        let (taken, used) = frames(&bytes, &mut |frame: &[u8]| seen.push(frame.to_vec())).unwrap();
+        assert_eq!((seen, used), (vec![b"one".to_vec(), long.to_vec()], whole + 2));
+        assert!(taken.frames && taken.pinged);
+    }
+
+    #[test]
+    fn a_close_is_an_error_with_its_words() {
+        let error = frames(&[0x88, 6, 0x11, 0x4d, b's', b'l', b'o', b'w'], &mut |_: &[u8]| {}).err().unwrap();
+        assert_eq!(error, "the server closed: 4429 slow");
+    }
+
+    #[test]
+    fn numbers_are_read_where_they_stand() {
+        let room = "0198c0de-0000-7000-8000-000000000001";
+        let event = |kind: &str, id: &str, seq: u64| {
+            format!(
+                r#"{{"type":"{kind}","id":"{id}","payload":{{"room_id":"{room}","seq":{seq},"message":{{"seq":3,"content":"77 x"}}}}}}"#
+            )
+        };
+        let mut reader = Reader::default();
+        for (kind, id, seq) in [
+            ("chat.message.created", "a", 9),
+            ("chat.message.created", "b", 10),
+            ("chat.reaction.updated", "longer", 11),
+        ] {
+            let text = event(kind, id, seq);
+            assert_eq!(reader.change(text.as_bytes()), Some((room.as_bytes(), seq)));
+            assert_eq!(stamp(text.as_bytes()), Some(77));
+        }
+        assert_eq!(reader.change(event("chat.history", "a", 9).as_bytes()), None);
+        assert_eq!(reader.change(br#"{"type":"presence.update"}"#), None);
+    }
+}

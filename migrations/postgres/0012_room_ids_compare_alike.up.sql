@@ -1,0 +1,3 @@
+-- Where two columns are compared that are ordered by different rules, no index of the one serves the other: a room's id
+-- is ordered as those that point at it. Ids have the same order by either rule.
+ALTER TABLE rooms ALTER COLUMN id TYPE TEXT COLLATE "default";
