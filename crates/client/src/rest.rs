@@ -326,7 +326,9 @@ impl Rest {
         }
         let status = response.status();
         if status.is_success() {
-            let value = serde_json::from_slice(&body)
+            // 204 has nothing to say.
+            let body = if body.is_empty() { b"null" } else { body.as_slice() };
+            let value = serde_json::from_slice(body)
                 .map_err(|e| Error::Protocol(format!("{}: {e}", response.url().path())))?;
             return Ok((value, response.url().clone(), std::mem::take(response.headers_mut())));
         }

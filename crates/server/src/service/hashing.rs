@@ -19,6 +19,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The threads' queue.
 pub struct Hasher {
     jobs: Sender<Job>,
+    threads: usize,
 }
 
 impl Hasher {
@@ -36,7 +37,12 @@ impl Hasher {
                 .spawn(move || work(&queue))
                 .map_err(|e| format!("cannot start a thread for passwords: {e}"))?;
         }
-        Ok(Self { jobs })
+        Ok(Self { jobs, threads })
+    }
+
+    /// How many passwords are hashed at once at most.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Jobs that wait for a thread.
