@@ -105,7 +105,13 @@ pub(super) fn command() -> Command {
         .arg(file("json", "Write everything as JSON"))
         .arg(file("html", "Write one page with plots"))
         .arg(flag("markdown", "Print a Markdown table instead of the text"))
-        .arg(Arg::new("serve-limit").long("serve-limit").value_name("ADDRESS").hide(true))
+        .arg(
+            Arg::new("serve-limit")
+                .long("serve-limit")
+                .value_name("ADDRESS")
+                .hide(true)
+                .help("Be the bare broadcaster of --reference"),
+        )
         .after_help(
             "Examples:\n  mesh-server bench all --json bench.json --html bench.html\n  mesh-server bench fanout --rate 20 \
              --reference\n  mesh-server bench idle --connections 1000 --url http://127.0.0.1:8000 --pid 4711\n\nA server \
