@@ -1,6 +1,6 @@
 //! What a client may send.
 
-use super::{EventError, EventInfo, chat, file, p2p, presence, read_payload, room, rtc, system, terminal};
+use super::{EventError, EventInfo, call, chat, file, p2p, presence, read_payload, room, rtc, system, terminal};
 
 macro_rules! client_events {
     ($($(#[doc = $doc:literal])* $name:literal => $variant:ident($payload:ty), answered by $reply:literal;)*) => {
@@ -126,4 +126,12 @@ client_events! {
     "terminal.control.release" => ControlRelease(terminal::ControlEnd), answered by "terminal.control.changed";
     /// Lets nobody else type any more. Where nobody does: `system.ack`.
     "terminal.control.revoke" => ControlRevoke(terminal::ControlEnd), answered by "terminal.control.changed";
+    /// Rings the room's other members: on their connections, and by push where they have none. It rings until the caller
+    /// takes it back or goes, everybody has answered (by an `rtc` event of that call) or declined, or a minute is over.
+    /// A room of more than 200 others is not rung.
+    "call.ring" => CallRing(call::Ring), answered by "system.ack";
+    /// Takes an own ring back, on whichever device.
+    "call.cancel" => CallCancel(call::About), answered by "system.ack";
+    /// Does not want the call: it stops ringing on all devices of this person.
+    "call.decline" => CallDecline(call::About), answered by "system.ack";
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
+pub mod call;
 pub mod chat;
 pub mod client;
 pub mod file;

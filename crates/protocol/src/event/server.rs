@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{EventError, EventInfo, chat, file, p2p, presence, read_payload, room, rtc, system, terminal};
+use super::{EventError, EventInfo, call, chat, file, p2p, presence, read_payload, room, rtc, system, terminal};
 
 /// A payload that the server sends, bound to its event's name.
 pub trait Payload: Serialize {
@@ -131,6 +131,13 @@ server_events! {
     /// The call is over: by the peer in `from`; or where `from` is `"server"`, because of `reason` (`peer_gone`, `left`,
     /// `kicked`, `banned`, `room_deleted`, `not_allowed`, `session_ended`, `account_disabled`), the call with `peer_id`.
     "rtc.bye" => RtcBye(rtc::Bye);
+    /// Somebody calls the room; `from` is the caller's peer. Also right after the welcome, to who comes while it rings.
+    "call.ringing" => CallRinging(call::Ringing);
+    /// It rings no more: taken back, too long, the caller gone, or answered on another device of this person. Of a ring
+    /// that went without an answer the caller hears too, and push tells those who are not connected that they missed it.
+    "call.cancel" => CallCancel(call::Cancelled);
+    /// Somebody does not want the call. To the caller and the room's others, the decliner's other devices among them.
+    "call.decline" => CallDecline(call::Declined);
     /// Comes unasked when three quarters of the life of the TURN credential are over that the connection was given last.
     "rtc.ice_servers" => RtcIceServers(rtc::IceServers);
     /// To the peer that is asked for a session: answer with `p2p.session.accept` or `p2p.session.reject` within 30 seconds.

@@ -12,6 +12,7 @@ pub mod policy;
 pub mod presence;
 pub mod push;
 pub mod recovery;
+pub mod ring;
 pub mod scope;
 pub mod search;
 pub mod shares;

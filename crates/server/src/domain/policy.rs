@@ -42,6 +42,8 @@ pub enum RoomAction {
     Share,
     /// Hold a capability token.
     Hold(Capability),
+    /// Make everybody's devices ring.
+    Ring,
 }
 
 /// Whether a member with `role` may do `action`.
@@ -52,7 +54,7 @@ pub fn allows(role: MemberRole, action: RoomAction) -> bool {
         RoomAction::DeleteAny | RoomAction::Edit | RoomAction::Invite => role >= Admin,
         RoomAction::SetRetention | RoomAction::Delete | RoomAction::HandOver | RoomAction::Export => role == Owner,
         // A guest may be spoken with and look on, but hands nothing over and touches nothing.
-        RoomAction::Hold(Capability::Call | Capability::Screen | Capability::TerminalView) => true,
+        RoomAction::Ring | RoomAction::Hold(Capability::Call | Capability::Screen | Capability::TerminalView) => true,
         RoomAction::Share | RoomAction::Hold(_) => role >= Member,
         // Nobody grants above their own role, and a room has one owner.
         RoomAction::AddMember(granted) => role >= Admin && granted <= role && granted != Owner,
@@ -107,7 +109,10 @@ mod tests {
                 ),
                 RoomAction::Invite => (vec![action], Some(RoomAction::Share)),
                 RoomAction::Share => (vec![action], Some(RoomAction::Hold(Capability::Call))),
-                RoomAction::Hold(_) => (Capability::ALL.iter().copied().map(RoomAction::Hold).collect(), None),
+                RoomAction::Hold(_) => {
+                    (Capability::ALL.iter().copied().map(RoomAction::Hold).collect(), Some(RoomAction::Ring))
+                }
+                RoomAction::Ring => (vec![action], None),
             };
             all.extend(these);
             next = then;
@@ -140,6 +145,7 @@ mod tests {
             RoomAction::StepDown(Admin) => [false, false, true, false],
             RoomAction::StepDown(Owner) => NOBODY,
             RoomAction::Hold(Capability::Call | Capability::Screen | Capability::TerminalView) => ALL,
+            RoomAction::Ring => ALL,
             RoomAction::Share => NOT_GUESTS,
             RoomAction::Hold(Capability::ShareFile | Capability::ShareFolder | Capability::TerminalControl) => {
                 NOT_GUESTS
@@ -150,7 +156,7 @@ mod tests {
     #[test]
     fn the_matrix() {
         let actions = every_action();
-        assert_eq!(actions.len(), 49);
+        assert_eq!(actions.len(), 50);
         for action in actions {
             assert_eq!(ROLES.map(|role| allows(role, action)), expected(action), "{action:?}");
         }

@@ -126,6 +126,9 @@ const EVENTS: &[(&str, Need)] = &[
     ("terminal.control.grant", Need::Scope(Scope::Rtc)),
     ("terminal.control.release", Need::Scope(Scope::Rtc)),
     ("terminal.control.revoke", Need::Scope(Scope::Rtc)),
+    ("call.ring", Need::Scope(Scope::Rtc)),
+    ("call.cancel", Need::Scope(Scope::Rtc)),
+    ("call.decline", Need::Scope(Scope::Rtc)),
 ];
 
 /// What a request needs; `path` is the route, not the request's own path.

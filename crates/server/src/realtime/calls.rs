@@ -89,7 +89,7 @@ pub(super) fn part(caller: &Caller, part: Part, mut signal: Signal, to: Option<&
 }
 
 /// A refusal; of a conflict, programs are told which one, and after a glare who is the polite one.
-fn refused(error: &Error) -> Refusal {
+pub(super) fn refused(error: &Error) -> Refusal {
     let mut refusal = refusal(error);
     if error.kind == Kind::Conflict {
         let mut details = serde_json::Map::from_iter([("reason".to_owned(), error.code.into())]);
@@ -123,6 +123,9 @@ impl Hub {
         let outcome = calls.say(room, call, ends, word, deliver);
         self.app().metrics.calls.set(calls.len());
         drop(calls);
+        if outcome.is_ok() && matches!(word, Word::Offer(_) | Word::Answer) {
+            self.answered(room, call, own);
+        }
         outcome.map_err(|refused| match refused {
             Refused::NoCall => {
                 let message =

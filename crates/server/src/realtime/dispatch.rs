@@ -27,7 +27,7 @@ use super::{
     connection::Connection,
     encode::{details, plain_refusal, refusal},
     hub::Hub,
-    join, p2p, shares, speech,
+    join, p2p, ringing, shares, speech,
 };
 use crate::{
     app::App,
@@ -280,6 +280,15 @@ fn act(c: &mut Connection, event: ClientEvent, envelope: &Envelope<'_>, answer: 
             shares::revoke(&ask, &answer);
             None
         }
+        ClientEvent::CallRing(ask) => ringing::ring(caller, ask, answer),
+        ClientEvent::CallCancel(ask) => {
+            ringing::cancel(&caller, &ask, &answer);
+            None
+        }
+        ClientEvent::CallDecline(ask) => {
+            ringing::decline(&caller, ask, &answer);
+            None
+        }
         ClientEvent::MessageSend(send) => {
             speech::say(&caller, send, answer);
             None
@@ -388,6 +397,9 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
     conn.welcomed.store(true, Ordering::Release);
     // It shows in its rooms, whether it may list them or not; whoever hears of it can reach it.
     app.presence.arrived(caller.user_id, &peer_id, &memberships);
+    if caller.may(Scope::Rtc) {
+        hub.tell_what_rings(caller.user_id, conn);
+    }
     conn.judge_times_anew();
     if caller.may(Scope::Rtc) {
         hub.ice_servers_given(conn);

@@ -31,6 +31,7 @@ use crate::{
         outqueue::Class,
         p2p::Sessions,
         recovery::CatchUp,
+        ring::Rings,
         shares::Shares,
     },
     service::chat,
@@ -64,6 +65,7 @@ pub struct Hub {
     pub(super) calls: Mutex<Calls>,
     pub(super) sessions: Mutex<Sessions>,
     pub(super) shares: Mutex<Shares>,
+    pub(super) rings: Mutex<Rings>,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -84,6 +86,7 @@ impl Hub {
             calls: Mutex::default(),
             sessions: Mutex::default(),
             shares: Mutex::default(),
+            rings: Mutex::default(),
             app: app.clone(),
         });
         let listener = hub.clone();

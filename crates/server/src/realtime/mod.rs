@@ -10,6 +10,7 @@ pub mod hub;
 mod join;
 mod p2p;
 mod relay;
+mod ringing;
 mod shares;
 mod speech;
 mod ticker;

@@ -77,10 +77,12 @@ impl Hub {
     /// on a store's thread or a connection's task: it takes short locks only.
     pub(super) fn gone(&self, gone: &Gone<'_>) {
         self.end_calls(gone);
+        self.end_rings(gone);
         self.end_sessions(gone);
         self.end_shares(gone);
         // A connection whose login is over has up to its parting words; what it takes part in ends now.
         for end in self.standing_on(gone) {
+            self.end_rings(&Gone::Peer(&end));
             self.end_sessions(&Gone::Peer(&end));
             self.end_shares(&Gone::Peer(&end));
         }

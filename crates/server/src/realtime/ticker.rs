@@ -1,4 +1,5 @@
-//! What is told when its time has come: presence with its pauses, and fresh TURN credentials. One task for all
+//! What is told when its time has come: presence with its pauses, fresh TURN credentials,
+//! and the end of what has rung long enough. One task for all
 //! connections, which sleeps while there is nothing to tell.
 
 use std::{
@@ -56,10 +57,12 @@ pub(super) async fn run(hub: &Arc<Hub>) {
         let wall = app.clock.now_ms();
         let next_ice = hub.push_ice_servers(wall);
         let next_session = hub.time_sessions(wall);
+        let next_ring = hub.expire_rings(wall);
         let waits = [
             next_news.map(|at| at.saturating_sub(now)),
             next_ice.map(|at| u64::try_from(at.saturating_sub(wall)).unwrap_or(0)),
             next_session.map(|at| u64::try_from(at.saturating_sub(wall)).unwrap_or(0)),
+            next_ring.map(|at| u64::try_from(at.saturating_sub(wall)).unwrap_or(0)),
         ];
         let wait = waits.into_iter().flatten().min().map(|ms| Duration::from_millis(ms.max(1)));
         tokio::select! {

@@ -6,6 +6,7 @@ pub mod amend;
 pub mod audit;
 pub mod auth;
 pub mod bans;
+pub mod calls;
 pub mod capabilities;
 pub mod chat;
 pub mod direct;

@@ -1,6 +1,7 @@
 //! Calls: what two peers of a room say to one another through the server, and what ends a call.
 
 mod ending;
+mod ringing;
 mod signalling;
 
 use serde_json::{Value, json};

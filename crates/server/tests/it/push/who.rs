@@ -414,3 +414,41 @@ async fn rings_are_urgent_and_missed_calls_are_told_afterwards() {
     drop(peer);
     server.stop().await;
 }
+
+/// A real ring: by its event, from the connection of the one to those of the other, or to push.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ring_reaches_who_is_away_and_a_missed_call_is_told_once() {
+    let gotify = StandIn::start().await;
+    let server = Server::start_with(&[("GOTIFY_URL", &gotify.url), LONG]).await;
+    let (ana, bob, room) = house(&server).await;
+    let mut caller = server.peer(&ana).await;
+    let about = |call: &str| json!({"room_id": room, "call_id": call});
+    let ring = |call: &str| json!({"room_id": room, "call_id": call, "media": ["audio"]});
+    assert_eq!(caller.ask("call.ring", ring("a")).await["type"], "system.ack");
+    gotify.wait_for(1).await;
+    let note = gotify.seen().remove(0).body;
+    assert_eq!((&note["title"], &note["priority"]), (&json!("ana is calling in Cuisine"), &json!(8)));
+    // Nobody came.
+    server.advance(60);
+    caller.next_of("call.cancel").await;
+    gotify.wait_for(2).await;
+    assert_eq!(gotify.seen()[1].body["title"], "Missed call from ana in Cuisine");
+    assert_eq!(caller.ask("call.ring", ring("b")).await["type"], "system.ack");
+    gotify.wait_for(3).await;
+    assert_eq!(caller.ask("call.cancel", about("b")).await["type"], "system.ack");
+    gotify.wait_for(4).await;
+    assert_eq!(gotify.seen()[3].body["title"], "Missed call from ana in Cuisine");
+    // Woken by it, he comes, hears it ring still, and does not want it: nothing was missed.
+    assert_eq!(caller.ask("call.ring", ring("c")).await["type"], "system.ack");
+    gotify.wait_for(5).await;
+    let mut woken = server.peer(&bob).await;
+    assert_eq!(woken.next_of("call.ringing").await["payload"]["call_id"], "c");
+    assert_eq!(woken.ask("call.decline", about("c")).await["type"], "system.ack");
+    caller.next_of("call.decline").await;
+    drop(woken);
+    waits(&server, &ana, 0).await;
+    looked(&server).await;
+    assert_eq!(gotify.seen().len(), 5);
+    drop(caller);
+    server.stop().await;
+}

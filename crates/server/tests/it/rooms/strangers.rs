@@ -75,6 +75,9 @@ fn events(room: &str, message: &str) -> Vec<(&'static str, Value)> {
         ("terminal.control.grant", about(json!({"terminal_id": "t1", "peer_id": "peer_456"}))),
         ("terminal.control.release", about(json!({"terminal_id": "t1"}))),
         ("terminal.control.revoke", about(json!({"terminal_id": "t1"}))),
+        ("call.ring", about(json!({"call_id": "c1", "media": ["audio"]}))),
+        ("call.cancel", about(json!({"call_id": "c1"}))),
+        ("call.decline", about(json!({"call_id": "c1"}))),
         ("room.leave", about(json!({}))),
         ("room.join", about(json!({"since_seq": 0}))),
     ]
@@ -240,7 +243,7 @@ async fn a_public_room_asks_to_be_joined_first() {
             "room.leave" => assert_eq!(answer["type"], "room.left"),
             "room.join" => assert_eq!(answer["type"], "room.joined"),
             // What goes between its members has no room for others, public or not.
-            _ if ["rtc.", "p2p.", "terminal.control."].iter().any(|f| name.starts_with(f))
+            _ if ["rtc.", "call.", "p2p.", "terminal.control."].iter().any(|f| name.starts_with(f))
                 || name.ends_with(".unshare") =>
             {
                 assert_eq!(answer["payload"]["code"], "not_found", "{name}: {answer}")

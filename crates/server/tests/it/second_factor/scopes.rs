@@ -58,6 +58,9 @@ const EVENTS: &[(&str, &str)] = &[
     ("terminal.control.grant", "rtc"),
     ("terminal.control.release", "rtc"),
     ("terminal.control.revoke", "rtc"),
+    ("call.ring", "rtc"),
+    ("call.cancel", "rtc"),
+    ("call.decline", "rtc"),
 ];
 
 fn expected(table: &[(&str, &str)], name: &str, scope: &str) -> bool {

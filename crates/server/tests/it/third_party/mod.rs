@@ -1,5 +1,6 @@
-//! Clients that were not written here: Python's `websockets` and PyJWT, npm's `ws`; coturn. `./test` installs them.
+//! Clients that were not written here: Python's `websockets` and PyJWT, npm's `ws`; coturn; Chromium. `./test` installs them.
 
+mod browsers;
 mod turn;
 
 use std::{
