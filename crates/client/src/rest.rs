@@ -328,8 +328,8 @@ impl Rest {
         if status.is_success() {
             // 204 has nothing to say.
             let body = if body.is_empty() { b"null" } else { body.as_slice() };
-            let value = serde_json::from_slice(body)
-                .map_err(|e| Error::Protocol(format!("{}: {e}", response.url().path())))?;
+            let value =
+                serde_json::from_slice(body).map_err(|e| Error::Protocol(format!("{}: {e}", response.url().path())))?;
             return Ok((value, response.url().clone(), std::mem::take(response.headers_mut())));
         }
         match serde_json::from_slice::<Problem>(&body) {
