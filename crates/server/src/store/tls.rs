@@ -65,7 +65,11 @@ fn parse(url: &str) -> Result<(Config, Check, Roots), String> {
         }
     }
     let place = if rest.is_empty() { place.to_owned() } else { format!("{place}?{}", rest.join("&")) };
-    let mut config: Config = place.parse().map_err(|e| format!("DATABASE_URL cannot be read: {e}"))?;
+    let mut config: Config = place.parse().map_err(|e: postgres::Error| {
+        // Which parameter it is, never its value.
+        let cause = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
+        format!("DATABASE_URL cannot be read: {e}{cause}")
+    })?;
     let roots = roots.filter(|path| !path.is_empty()).map(|path| match path.as_str() {
         "system" => Roots::System,
         _ => Roots::File(path),

@@ -1,7 +1,6 @@
 //! The REST side, call by call.
 
 mod capabilities;
-mod credentials;
 mod guessing;
 mod headers;
 mod keys;
