@@ -6,17 +6,17 @@ use std::{
     collections::HashMap,
     io::{BufRead as _, IsTerminal as _, Write as _},
     process::{Command, ExitCode, Stdio},
-    sync::{Arc, Mutex},
     thread,
 };
 
 use clap::Parser;
-use mesh_client::{Client, Config, Error, Event, Events, History, Need, Rest, TokenFuture, TokenSource};
+use mesh_client::{Client, Config, Error, Event, Events, History, Login, Rest};
 use mesh_protocol::{
     RoomId, UserId,
+    credentials::TotpLoginRequest,
     event::ServerEvent,
     model::{Message, Room, Visibility},
-    rest::{AddMemberRequest, CreateRoomRequest, LoginRequest, RegisterRequest},
+    rest::{AddMemberRequest, CreateRoomRequest, LoginRequest, RegisterRequest, TokenResponse},
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -46,41 +46,8 @@ struct Args {
     room: Option<String>,
 }
 
-/// Logs in again when a token has ended.
-struct Account {
-    rest: Rest,
-    login: LoginRequest,
-    token: Mutex<Option<String>>,
-}
-
-impl Account {
-    fn known(&self) -> Option<String> {
-        self.token.lock().ok()?.clone()
-    }
-
-    /// The REST API with the token that is good now.
-    fn rest(&self) -> Rest {
-        self.rest.with_token(&self.known().unwrap_or_default())
-    }
-}
-
-impl TokenSource for Account {
-    fn token(&self, need: Need) -> TokenFuture<'_> {
-        Box::pin(async move {
-            if let (Need::Connect, Some(token)) = (need, self.known()) {
-                return Ok(Some(token));
-            }
-            let token = self.rest.login(&self.login).await?.access_token;
-            if let Ok(mut known) = self.token.lock() {
-                *known = Some(token.clone());
-            }
-            Ok(Some(token))
-        })
-    }
-}
-
 struct Chat {
-    account: Arc<Account>,
+    login: Login,
     client: Client,
     me: UserId,
     /// The rooms that were visited, by id.
@@ -104,26 +71,23 @@ async fn run(args: Args) -> Result<(), Error> {
     let rest = Rest::new(&args.server)?;
     let password = match args.password {
         Some(password) => password,
-        None => ask_password(&args.user),
+        None => ask(&format!("Password of {}: ", args.user)),
     };
     let tokens = if args.register {
-        let (username, password) = (args.user.clone(), password.clone());
-        rest.register(&RegisterRequest { username, password, email: None, display_name: None, invite: None }).await?
+        rest.register(&RegisterRequest { username: args.user, password, email: None, display_name: None, invite: None })
+            .await?
     } else {
-        rest.login(&LoginRequest { username: args.user.clone(), password: password.clone() }).await?
+        log_in(&rest, &LoginRequest { username: args.user, password }).await?
     };
-    let account = Arc::new(Account {
-        rest,
-        login: LoginRequest { username: args.user, password },
-        token: Mutex::new(Some(tokens.access_token)),
-    });
-    let mut config = Config::new(args.server, Arc::clone(&account));
+    let (me, name) = (tokens.user.id, tokens.user.username.clone());
+    let login = Login::new(&rest, tokens);
+    let mut config = Config::new(args.server, login.clone());
     config.device_name = Some("terminal".to_owned());
     let (client, mut events) = Client::connect(config).await?;
-    let (me, rooms, sends) = (tokens.user.id, HashMap::new(), JoinSet::new());
-    let mut chat = Chat { account, client, me, rooms, here: None, sends };
+    let (rooms, sends) = (HashMap::new(), JoinSet::new());
+    let mut chat = Chat { login, client, me, rooms, here: None, sends };
 
-    println!("You are {}. /help tells what there is.", tokens.user.username);
+    println!("You are {}. /help tells what there is.", name);
     match args.room {
         Some(room) => chat.report(Chat::go, &room).await,
         None => chat.list_rooms().await.unwrap_or_else(|error| println!("! {}", tell(&error))),
@@ -192,11 +156,11 @@ impl Chat {
     }
 
     async fn list_rooms(&mut self) -> Result<(), Error> {
-        let mine = self.account.rest().all_rooms(None).await?;
+        let mine = self.login.rest().all_rooms(None).await?;
         for room in &mine {
             println!("  {}  {} members, {} unread  {}", room.name, room.member_count, room.unread, room.id);
         }
-        for room in self.account.rest().all_rooms(Some(Visibility::Public)).await? {
+        for room in self.login.rest().all_rooms(Some(Visibility::Public)).await? {
             if !mine.iter().any(|known| known.id == room.id) {
                 println!("  {}  public, {} members  {}", room.name, room.member_count, room.id);
             }
@@ -209,8 +173,8 @@ impl Chat {
 
     async fn go(&mut self, wanted: &str) -> Result<(), Error> {
         let id = RoomId::parse(wanted);
-        let mut rooms = self.account.rest().all_rooms(None).await?;
-        rooms.extend(self.account.rest().all_rooms(Some(Visibility::Public)).await?);
+        let mut rooms = self.login.rest().all_rooms(None).await?;
+        rooms.extend(self.login.rest().all_rooms(Some(Visibility::Public)).await?);
         let named = |room: &&Room| room.id == id || room.name.eq_ignore_ascii_case(wanted);
         match rooms.iter().find(named) {
             Some(room) => self.enter(room.id, &room.name).await,
@@ -240,7 +204,7 @@ impl Chat {
         println!("-- {name}: {} online --", joined.online_count);
         let before_seq = Some(joined.last_seq + 1);
         let history = History { before_seq, limit: Some(20), ..History::default() };
-        for message in self.account.rest().messages(room_id, &history).await? {
+        for message in self.login.rest().messages(room_id, &history).await? {
             self.print(&message, None);
         }
         Ok(())
@@ -248,7 +212,7 @@ impl Chat {
 
     async fn create(&mut self, name: &str) -> Result<(), Error> {
         let request = CreateRoomRequest { name: name.to_owned(), description: None, visibility: None };
-        let room = self.account.rest().create_room(&request).await?;
+        let room = self.login.rest().create_room(&request).await?;
         self.enter(room.id, &room.name).await
     }
 
@@ -258,7 +222,7 @@ impl Chat {
             return Ok(());
         };
         let request = AddMemberRequest { username: Some(user.to_owned()), ..AddMemberRequest::default() };
-        let member = self.account.rest().add_member(room_id, &request).await?;
+        let member = self.login.rest().add_member(room_id, &request).await?;
         println!("-- {} is a member now --", member.display_name);
         Ok(())
     }
@@ -268,7 +232,7 @@ impl Chat {
             println!("! you are in no room");
             return Ok(());
         };
-        for member in self.account.rest().members(room_id).await? {
+        for member in self.login.rest().members(room_id).await? {
             let online = if member.online { "online" } else { "" };
             println!("  {}  {} {online}", member.username, member.role.as_str());
         }
@@ -350,8 +314,21 @@ fn lines() -> mpsc::Receiver<String> {
 }
 
 /// Asks for the password; a terminal does not show it.
-fn ask_password(user: &str) -> String {
-    print!("Password of {user}: ");
+/// Logs in, with a code where a second factor is on.
+async fn log_in(rest: &Rest, login: &LoginRequest) -> Result<TokenResponse, Error> {
+    match rest.login(login).await {
+        Err(error) if error.code() == Some("totp_required") => {
+            let challenge = error.challenge().unwrap_or_default().to_owned();
+            let code = ask("Code of your authenticator app, or a recovery code: ");
+            rest.login_totp(&TotpLoginRequest { challenge, code }).await
+        }
+        answer => answer,
+    }
+}
+
+/// Asks for what nobody is to see.
+fn ask(what: &str) -> String {
+    print!("{what}");
     let _ = std::io::stdout().flush();
     let hidden = std::io::stdin().is_terminal() && stty("-echo");
     let mut line = String::new();

@@ -164,7 +164,8 @@ impl Client {
         self.ask(|waiter| Command::Send { message, waiter }).await
     }
 
-    /// Gives the client another access token: the answer to [`Event::CredentialNeeded`]. Used for the next connection.
+    /// Gives the client another access token: the answer to [`Event::CredentialNeeded`]. A connection that stands goes on
+    /// with it ([`Event::Renewed`]); so does the next one.
     ///
     /// # Errors
     /// [`Error::Stopped`].

@@ -35,7 +35,7 @@ impl fmt::Debug for Credential {
 pub enum Need {
     /// To connect: the one that was given last is good as far as is known.
     Connect,
-    /// The one that was given last was refused, or has ended: another one is needed.
+    /// The one that was given last was refused, has ended, or ends within a minute: another one is needed.
     Replace,
 }
 
@@ -43,7 +43,7 @@ pub enum Need {
 /// ([`Event::CredentialNeeded`](crate::Event::CredentialNeeded) follows); an error where it may be tried again later.
 pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<String>, Error>> + Send + 'a>>;
 
-/// Where access tokens come from: asked before every connection.
+/// Where access tokens come from: asked before every connection, and while one stands when its token is about to end.
 pub trait TokenSource: Send + Sync + 'static {
     /// Gives a token.
     fn token(&self, need: Need) -> TokenFuture<'_>;

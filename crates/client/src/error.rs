@@ -65,6 +65,14 @@ impl Error {
         }
     }
 
+    /// What [`Rest::login_totp`](crate::Rest::login_totp) takes, where a login asks for a second factor.
+    pub fn challenge(&self) -> Option<&str> {
+        match self {
+            Self::Api(problem) => problem.challenge.as_deref(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn closed() -> Self {
         Self::Closed { code: None, reason: String::new() }
     }

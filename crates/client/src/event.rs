@@ -24,7 +24,10 @@ pub enum Event {
     },
     /// The server closes the connection; the client does what it says.
     Goodbye(system::Goodbye),
-    /// No valid token is to be had: the client waits for [`Client::set_token`](crate::Client::set_token).
+    /// The connection goes on with a newer token.
+    Renewed,
+    /// No valid token is to be had: the client waits for [`Client::set_token`](crate::Client::set_token). Where a
+    /// connection stands, it ends within a minute without.
     CredentialNeeded {
         /// Why, for a person.
         reason: String,

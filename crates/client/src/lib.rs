@@ -8,15 +8,15 @@
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), mesh_client::Error> {
-//! use mesh_client::{Client, Config, Event, FixedToken, Rest};
+//! use mesh_client::{Client, Config, Event, Login, Rest};
 //! use mesh_protocol::rest::LoginRequest;
 //!
 //! let rest = Rest::new("http://localhost:8000")?;
 //! let login = LoginRequest { username: "ana".into(), password: "correct horse battery".into() };
-//! let token = rest.login(&login).await?.access_token;
-//! let room = rest.with_token(&token).all_rooms(None).await?.remove(0);
+//! let login = Login::new(&rest, rest.login(&login).await?); // refreshes itself, as long as it is used
+//! let room = login.rest().all_rooms(None).await?.remove(0);
 //!
-//! let (client, mut events) = Client::connect(Config::new("http://localhost:8000", FixedToken::new(token))).await?;
+//! let (client, mut events) = Client::connect(Config::new("http://localhost:8000", login)).await?;
 //! client.join(room.id).await?;
 //! let message = client.send(room.id, "Hello").await?; // committed: it survives the death of any process
 //! println!("said as number {}", message.seq);
@@ -36,6 +36,7 @@ mod client;
 mod config;
 mod error;
 mod event;
+mod login;
 mod outlet;
 mod pace;
 mod rest;
@@ -51,5 +52,6 @@ pub use client::{Client, Events};
 pub use config::{Config, Credential, FixedToken, Need, TokenFuture, TokenSource};
 pub use error::Error;
 pub use event::Event;
+pub use login::Login;
 pub use rest::{History, Page, Rest};
 pub use socket::{Connection, Head, Incoming};

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use mesh_protocol::{
     RoomId,
+    credentials::TotpLoginRequest,
     limits::MAX_PAGE,
     model::{Member, Message, Room, User, Visibility},
     rest::{
         AddMemberRequest, CapabilityRequest, CapabilityResponse, CreateRoomRequest, Health, Info, LoginRequest,
-        PostMessageRequest, Problem, RegisterRequest, TokenResponse,
+        PostMessageRequest, Problem, RefreshRequest, RegisterRequest, TokenResponse,
     },
 };
 use reqwest::{
@@ -107,9 +108,34 @@ impl Rest {
     /// Logs in.
     ///
     /// # Errors
-    /// [`Error::Api`] with `invalid_credentials`.
+    /// [`Error::Api`] with `invalid_credentials`; with `totp_required` where a second factor is on: then
+    /// [`Error::challenge`] is for [`Rest::login_totp`].
     pub async fn login(&self, request: &LoginRequest) -> Result<TokenResponse, Error> {
         self.call(Method::POST, "api/auth/login", Some(request)).await
+    }
+
+    /// Completes a login with a code of the second factor, or a recovery code.
+    ///
+    /// # Errors
+    /// [`Error::Api`] with `invalid_code`; with `token_expired` where the challenge has ended: log in again.
+    pub async fn login_totp(&self, request: &TotpLoginRequest) -> Result<TokenResponse, Error> {
+        self.call(Method::POST, "api/auth/login/totp", Some(request)).await
+    }
+
+    /// Gives new tokens for a refresh token, which works once. [`Login`](crate::Login) does it by itself.
+    ///
+    /// # Errors
+    /// [`Error::Api`] with `token_invalid` or `token_expired`: the login is over.
+    pub async fn refresh(&self, request: &RefreshRequest) -> Result<TokenResponse, Error> {
+        self.call(Method::POST, "api/auth/refresh", Some(request)).await
+    }
+
+    /// Ends the login of this token: its tokens and connections die at once.
+    ///
+    /// # Errors
+    /// [`Error::Api`] where the token is not valid.
+    pub async fn logout(&self) -> Result<(), Error> {
+        self.call(Method::POST, "api/auth/logout", NO_BODY).await
     }
 
     /// The caller's account.
@@ -300,8 +326,10 @@ impl Rest {
         }
         let status = response.status();
         if status.is_success() {
-            let value = serde_json::from_slice(&body)
-                .map_err(|e| Error::Protocol(format!("{}: {e}", response.url().path())))?;
+            // 204 has nothing to say.
+            let body = if body.is_empty() { b"null" } else { body.as_slice() };
+            let value =
+                serde_json::from_slice(body).map_err(|e| Error::Protocol(format!("{}: {e}", response.url().path())))?;
             return Ok((value, response.url().clone(), std::mem::take(response.headers_mut())));
         }
         match serde_json::from_slice::<Problem>(&body) {

@@ -25,6 +25,8 @@ use crate::{
 const STABLE: Duration = Duration::from_secs(10);
 /// How long a close may take.
 const CLOSING: Duration = Duration::from_secs(2);
+/// Where a newer token can't be had just now, it is asked for again so soon: the server warns a minute before the end.
+const RENEW_AGAIN: Duration = Duration::from_secs(5);
 /// Without a heartbeat in the welcome, how long a write may take.
 const WRITE: Duration = Duration::from_secs(60);
 
@@ -105,6 +107,8 @@ pub(crate) struct Session<U> {
     /// The token of the connection, for history.
     current: String,
     fill: Option<BoxFuture<'static, Page>>,
+    /// A newer token for the connection that stands.
+    renewal: Option<BoxFuture<'static, Result<Option<String>, Error>>>,
 }
 
 impl<U: Upstream> Session<U> {
@@ -116,8 +120,8 @@ impl<U: Upstream> Session<U> {
         first: Option<oneshot::Sender<Result<(), Error>>>,
     ) -> Self {
         let (upstream, state) = (Arc::new(upstream), State::new(&config));
-        let (token, fresh, current, fill) = (None, false, String::new(), None);
-        Self { upstream, config, state, commands, events, first, token, fresh, current, fill }
+        let (token, fresh, current, fill, renewal) = (None, false, String::new(), None, None);
+        Self { upstream, config, state, commands, events, first, token, fresh, current, fill, renewal }
     }
 
     /// Runs until the server says stop, or nobody holds the client any more.
@@ -156,6 +160,7 @@ impl<U: Upstream> Session<U> {
                     let end = self.talk(connection, silence).await?;
                     stood = since.elapsed();
                     self.fill = None;
+                    self.renewal = None;
                     self.state.disconnected();
                     end
                 }
@@ -304,6 +309,7 @@ impl<U: Upstream> Session<U> {
             }
             self.state.pump();
             self.start_fill();
+            self.start_renewal();
             let dead = silence.map(|silence| connection.heard() + silence);
             let wake = [dead, self.state.deadline()].into_iter().flatten().min();
             tokio::select! {
@@ -315,13 +321,21 @@ impl<U: Upstream> Session<U> {
                     }
                     Err(error) => return Ok(End::from(&error)),
                 },
-                (fill, page) = running(&mut self.fill) => {
+                (fill, page) = given(&mut self.fill) => {
                     self.fill = None;
                     if let Err(error) = self.state.filled(fill, page, Instant::now()) {
                         return Ok(End::from(&error));
                     }
                 }
-                command = self.commands.recv() => drop(self.command(command)?),
+                renewed = given(&mut self.renewal) => {
+                    self.renewal = None;
+                    self.renewed(renewed);
+                }
+                command = self.commands.recv() => {
+                    if self.command(command)? {
+                        self.state.renew(self.current.clone());
+                    }
+                }
                 open = has_place(&self.events), if !self.state.outlet.is_empty() => self.give(open),
                 () = sleep_until(wake.unwrap_or_else(far)), if wake.is_some() => {
                     // Pings may have come since: they end no wait of `recv`.
@@ -356,6 +370,36 @@ impl<U: Upstream> Session<U> {
         }
     }
 
+    /// Asks for another token where the connection's is about to end. What passes is tried again, until the end.
+    fn start_renewal(&mut self) {
+        if !self.state.is_expiring() || self.renewal.is_some() {
+            return;
+        }
+        let tokens = Arc::clone(&self.config.tokens);
+        self.renewal = Some(Box::pin(async move {
+            loop {
+                match tokens.token(Need::Replace).await {
+                    Err(error) if !error.is_credential() => sleep_until(Instant::now() + RENEW_AGAIN).await,
+                    answer => return answer,
+                }
+            }
+        }));
+    }
+
+    fn renewed(&mut self, answer: Result<Option<String>, Error>) {
+        match answer {
+            Ok(Some(token)) => {
+                self.current.clone_from(&token);
+                self.token = None;
+                self.state.renew(token);
+            }
+            Ok(None) => {
+                self.state.outlet.put(Event::CredentialNeeded { reason: "the token is about to end".to_owned() });
+            }
+            Err(error) => self.state.outlet.put(Event::CredentialNeeded { reason: error.to_string() }),
+        }
+    }
+
     fn start_fill(&mut self) {
         if self.fill.is_none()
             && let Some(fill) = self.state.next_fill(Instant::now())
@@ -366,10 +410,10 @@ impl<U: Upstream> Session<U> {
     }
 }
 
-/// The page that is being read; never, where none is.
-async fn running(fill: &mut Option<BoxFuture<'static, Page>>) -> Page {
-    match fill {
-        Some(fill) => fill.await,
+/// What is being asked for; never, where nothing is.
+async fn given<T>(asked: &mut Option<BoxFuture<'static, T>>) -> T {
+    match asked {
+        Some(asked) => asked.await,
         None => std::future::pending().await,
     }
 }

@@ -56,6 +56,7 @@ enum Ask {
     Join(RoomId),
     Leave(RoomId),
     Send(u64),
+    Auth,
 }
 
 #[derive(Default)]
@@ -97,6 +98,10 @@ struct Online {
     fill_at: Instant,
     fill_attempts: u32,
     filling: bool,
+    /// The server said that the token is about to end.
+    expiring: bool,
+    /// The newer token to go on with.
+    token: Option<String>,
 }
 
 /// A page of history that should be read.
@@ -201,8 +206,24 @@ impl State {
             fill_at: now,
             fill_attempts: 0,
             filling: false,
+            expiring: false,
+            token: None,
         });
         self.outlet.put(Event::Connected(Box::new(welcome)));
+    }
+
+    /// Goes on with another token, on this connection.
+    pub(crate) fn renew(&mut self, token: String) {
+        if let Some(online) = &mut self.online
+            && online.token.replace(token).is_none()
+        {
+            online.ready.push_front(Ask::Auth);
+        }
+    }
+
+    /// Whether a newer token is needed, which is said once.
+    pub(crate) fn is_expiring(&mut self) -> bool {
+        self.online.as_mut().is_some_and(|online| std::mem::take(&mut online.expiring))
     }
 
     /// The connection is gone.
@@ -260,6 +281,7 @@ impl State {
                     }
                     self.sends.get(&key).map(|pending| ClientEvent::MessageSend(pending.message.clone()))
                 }
+                Ask::Auth => online.token.clone().map(|token| ClientEvent::Auth(system::Auth { token })),
             };
             let Some(event) = event else {
                 online.ready.pop_front();
@@ -270,6 +292,9 @@ impl State {
                 return None;
             }
             online.ready.pop_front();
+            if ask == Ask::Auth {
+                online.token = None;
+            }
             self.next += 1;
             let id = format!("e{}", self.next);
             let text = frame(Some(&id), None, &event);

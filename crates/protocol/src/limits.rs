@@ -33,6 +33,28 @@ pub const MAX_PAGE: usize = 200;
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 /// The longest time that a room can keep its messages for, days: a hundred years. Longer is without an end.
 pub const MAX_RETENTION_DAYS: u32 = 36_500;
+/// The most uses of an invite whose uses are counted.
+pub const MAX_INVITE_USES: u32 = 100_000;
+/// The shortest life of an invite that ends by itself, seconds.
+pub const MIN_INVITE_SECONDS: u32 = 60;
+/// The longest life of an invite that ends by itself, seconds: a year.
+pub const MAX_INVITE_SECONDS: u32 = 31_536_000;
+/// The shortest life of a capability token, seconds: long enough to open a call.
+pub const MIN_CAPABILITY_SECONDS: i64 = 60;
+/// The longest life of a capability token, seconds: too short to be worth stealing.
+pub const MAX_CAPABILITY_SECONDS: i64 = 180;
+/// How long a capability token lives unless asked otherwise, seconds.
+pub const DEFAULT_CAPABILITY_SECONDS: i64 = 120;
+/// How long a WebSocket ticket lives, seconds.
+pub const TICKET_SECONDS: u64 = 30;
+/// Personal access tokens of one account.
+pub const MAX_TOKENS: u64 = 100;
+/// The longest life of a personal access token that ends by itself, seconds: ten years.
+pub const MAX_TOKEN_SECONDS: i64 = 315_360_000;
+/// How long the challenge of a second factor lives, seconds.
+pub const CHALLENGE_SECONDS: i64 = 300;
+/// Recovery codes of a second factor.
+pub const RECOVERY_CODES: usize = 10;
 /// Invites of one room; whoever wants another ends one.
 pub const MAX_ROOM_INVITES: usize = 100;
 /// Characters of a ban's reason.

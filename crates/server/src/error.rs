@@ -1,6 +1,6 @@
 //! What can go wrong, in the words that a client may hear.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use mesh_protocol::{rest::FieldError, text::TextError};
 
@@ -163,6 +163,16 @@ impl Fields {
     /// The same for a field that may be absent.
     pub fn take_opt<T>(&mut self, field: &str, checked: Option<std::result::Result<T, TextError>>) -> Option<T> {
         checked.and_then(|checked| self.take(field, checked))
+    }
+
+    /// Checks that a number, where it was given, is within its bounds.
+    pub fn within<T>(&mut self, field: &str, value: Option<T>, bounds: &RangeInclusive<T>)
+    where
+        T: PartialOrd + std::fmt::Display,
+    {
+        if value.is_some_and(|n| !bounds.contains(&n)) {
+            self.add(field, "out_of_range", format!("must be from {} to {}", bounds.start(), bounds.end()));
+        }
     }
 
     /// Remembers a field that is wrong.

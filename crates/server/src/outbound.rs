@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::{Client, redirect::Policy};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -14,20 +14,31 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
+fn unusable(e: rustls::Error) -> String {
+    format!("TLS cannot be used: {e}")
+}
+
+/// What every TLS connection that the server makes begins with.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn tls() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, String> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)
+}
+
 /// A client for `url`, of whose calls none takes longer than `timeout`. It follows no redirect, which would take a token
 /// elsewhere, and knows no proxy of the environment. HTTP/1.1 alone.
 ///
 /// # Errors
 /// A sentence for the operator: the machine has no root certificates, and `url` needs them.
 pub fn client(url: &str, timeout: Duration) -> Result<Client, String> {
-    let sentence = |e: rustls::Error| format!("TLS cannot be used: {e}");
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(sentence)?;
+    let builder = tls()?;
     let secure = url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"));
     // A machine without root certificates still speaks `http`.
     let builder = if secure {
-        builder.with_platform_verifier().map_err(sentence)?
+        builder.with_platform_verifier().map_err(unusable)?
     } else {
         builder.with_root_certificates(RootCertStore::empty())
     };
@@ -48,10 +59,8 @@ pub fn client(url: &str, timeout: Duration) -> Result<Client, String> {
 /// # Errors
 /// A sentence for the operator.
 pub fn own_client(timeout: Duration) -> Result<Client, String> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|e| format!("TLS cannot be used: {e}"))?;
+    let builder = tls()?;
+    let provider = builder.crypto_provider().clone();
     let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName(provider)));
     Client::builder()
         .tls_backend_preconfigured(config.with_no_client_auth())

@@ -12,7 +12,7 @@ const USAGE: &str = "\
 Usage: cargo xtask <COMMAND>
 
 Commands:
-  tidy           Check the import rules between the server's rooms, and where SQL may stand
+  tidy           Check the import rules between the server's rooms, where SQL may stand, and the tests that docs/security.md names
   gen            Write the generated files
   gen --check    Say which generated files are stale, and change nothing
 ";

@@ -39,6 +39,7 @@ impl State {
                     return Some(goodbye);
                 }
                 (ServerEvent::Error(error), Some(ask)) => self.refused(ask, error, now),
+                (ServerEvent::Ack(_), Some(Ask::Auth)) => self.outlet.put(Event::Renewed),
                 (ServerEvent::RoomJoined(joined), _) => self.joined(joined),
                 (ServerEvent::RoomLeft(left), _) => self.left(left.room_id),
                 (ServerEvent::MessageCreated(created), ask) => {
@@ -46,6 +47,9 @@ impl State {
                     self.change(Change { kind: None, change: created });
                 }
                 (event, ask) => {
+                    if let (ServerEvent::TokenExpiring(_), Some(online)) = (&event, &mut self.online) {
+                        online.expiring = true;
+                    }
                     // A later protocol's edits, deletions and reactions count in the room's order too.
                     match as_change(&head.kind, || event.payload_json()) {
                         Some(change) => self.change(change),
@@ -127,11 +131,12 @@ impl State {
     }
 
     fn refused(&mut self, ask: Ask, error: system::Error, now: Instant) {
-        if error.retryable {
+        // The token of another attempt is the source's to give.
+        if error.retryable && ask != Ask::Auth {
             let attempts = match ask {
                 Ask::Join(room_id) => self.rooms.get_mut(&room_id).map(|room| &mut room.attempts),
                 Ask::Send(key) => self.sends.get_mut(&key).map(|pending| &mut pending.attempts),
-                Ask::Leave(_) => None,
+                Ask::Leave(_) | Ask::Auth => None,
             };
             let attempt = attempts.map_or(0, |attempts| std::mem::replace(attempts, attempts.saturating_add(1)));
             let (min, max) = self.retry;
@@ -156,6 +161,7 @@ impl State {
                     pending.waiter.tell(Err(error));
                 }
             }
+            Ask::Auth => self.outlet.put(Event::CredentialNeeded { reason: error.to_string() }),
         }
     }
 
@@ -170,6 +176,7 @@ impl State {
                     pending.waiter.tell(Err(error()));
                 }
             }
+            Some(Ask::Auth) => self.outlet.put(Event::CredentialNeeded { reason: error().to_string() }),
             None => {}
         }
     }

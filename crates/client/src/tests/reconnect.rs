@@ -67,6 +67,44 @@ async fn a_source_of_tokens_is_asked_by_itself() {
     assert_eq!(script.welcome().await.token, "token 2");
 }
 
+async fn expiring(peer: &mut Peer) {
+    peer.send("system.token_expiring", None, json!({"expires_at": "2026-01-02T03:04:05.678Z"})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_goes_on_with_a_newer_token() {
+    let config = Config::new("http://test", Counting(0.into()));
+    let (mut script, mut peer, _client, mut events) = connected(config).await;
+    expiring(&mut peer).await;
+    let auth = peer.expect("system.auth").await;
+    assert_eq!(auth["payload"]["token"], "token 1");
+    peer.send("system.ack", Some(&auth), json!({})).await;
+    assert!(matches!(events.recv().await, Some(Event::Other(_))));
+    assert!(matches!(events.recv().await, Some(Event::Renewed)));
+    // It is the next connection's too.
+    drop(peer);
+    disconnected(&mut events).await;
+    assert_eq!(script.welcome().await.token, "token 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_only_a_person_can_give_renews_the_connection_too() {
+    let (_script, mut peer, client, mut events) = connected(config()).await;
+    expiring(&mut peer).await;
+    assert!(matches!(events.recv().await, Some(Event::Other(_))));
+    assert!(matches!(events.recv().await, Some(Event::CredentialNeeded { .. })));
+    client.set_token("second").await.unwrap();
+    let auth = peer.expect("system.auth").await;
+    assert_eq!(auth["payload"]["token"], "second");
+    peer.error(&auth, "forbidden", false, None).await;
+    assert!(matches!(events.recv().await, Some(Event::CredentialNeeded { .. })));
+    client.set_token("third").await.unwrap();
+    let auth = peer.expect("system.auth").await;
+    assert_eq!(auth["payload"]["token"], "third");
+    peer.send("system.ack", Some(&auth), json!({})).await;
+    assert!(matches!(events.recv().await, Some(Event::Renewed)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn goodbye_stop_is_the_end() {
     let (mut script, mut peer, client, mut events) = connected(config()).await;

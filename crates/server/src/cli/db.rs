@@ -41,6 +41,7 @@ pub(super) fn command() -> Command {
         .about("Work with whole databases")
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .after_help("Example:\n  mesh-server db copy sqlite:///./mesh.db postgresql://mesh@localhost/mesh --verify")
         .subcommand(copy)
 }
 

@@ -199,9 +199,9 @@ pub const TABLE: &[Variable] = &[
         "database-url",
         text(
             "SQLAlchemy's forms: `sqlite:///./relative.db`, `sqlite:////absolute.db`, `sqlite://` (memory), `postgresql://…`, \
-             also with a driver suffix (`postgresql+psycopg2://`)",
+             also with a driver suffix (`postgresql+psycopg2://`); for PostgreSQL `?sslmode=` and `sslrootcert=` as libpq's",
             "Formes de SQLAlchemy : `sqlite:///./relatif.db`, `sqlite:////absolu.db`, `sqlite://` (mémoire), \
-             `postgresql://…`, aussi avec un suffixe de pilote (`postgresql+psycopg2://`)",
+             `postgresql://…`, aussi avec un suffixe de pilote (`postgresql+psycopg2://`) ; pour PostgreSQL, `?sslmode=` et `sslrootcert=` comme pour libpq",
         ),
         |c, v| DatabaseUrl::parse(v).map(|x| c.database_url = x),
     )

@@ -10,6 +10,7 @@ mod docs;
 mod export;
 mod extract;
 mod farewell;
+mod invite_pages;
 mod members;
 mod messages;
 mod notifications;

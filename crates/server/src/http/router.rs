@@ -6,8 +6,8 @@ use axum::{Extension, Router, middleware::from_fn, response::Redirect, routing::
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    admin, auth, bans, docs, export, farewell, members, messages, notifications, openapi, problem, room_invites, rooms,
-    search, server, sessions, shell, tokens, totp,
+    admin, auth, bans, docs, export, farewell, invite_pages, members, messages, notifications, openapi, problem,
+    room_invites, rooms, search, server, sessions, shell, tokens, totp,
 };
 use crate::app::App;
 
@@ -80,6 +80,7 @@ pub(super) fn documents<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/redoc/", get(docs::redoc_page))
         .route("/redoc/redoc.standalone.js", get(docs::redoc_script))
         .layer(Extension(docs::Docs::new()))
+        .merge(invite_pages::routes())
 }
 
 /// The figures, for a scraper.

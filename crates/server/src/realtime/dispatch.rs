@@ -334,7 +334,12 @@ async fn renew(answer: &Answer, caller: &Caller, token: &str) -> Result<()> {
     if !renewed.covers(caller) {
         return Err(Error::forbidden("token: a connection keeps its scopes; this token has fewer"));
     }
-    answer.conn.renew(renewed);
+    answer.conn.renew(renewed.clone());
+    // As with hello: what ended before was told for a login that this connection did not stand on.
+    if let Err(e) = auth::still_valid(answer.hub.app(), &renewed).await {
+        answer.conn.close(Close::new(CloseCode::Credential, e.code));
+        return Ok(());
+    }
     answer.send(answer.hub.encoder.event(&Ack::default(), answer.peer(), answer.id.as_deref()));
     Ok(())
 }

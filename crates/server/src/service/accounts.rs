@@ -6,7 +6,7 @@ use mesh_protocol::{
     UserId,
     model::{User, UserRole},
     rest::{ChangePasswordRequest, LoginRequest, RegisterRequest, TokenResponse, UpdateMeRequest},
-    text::{DisplayName, Email, Username, check_password},
+    text::{Username, check_password},
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -20,6 +20,7 @@ use crate::{
         audit::{self, action},
         auth::Caller,
         invites, limits,
+        profile::{NewProfile, ProfileChange},
         sessions::{self, Login},
         totp,
     },
@@ -96,14 +97,8 @@ fn closed() -> Error {
 /// # Errors
 /// 422 with every field that is not allowed; 409 `username_taken`; 403 `registration_closed` or `invite_invalid`.
 pub async fn register(app: &Arc<App>, request: RegisterRequest, client: ClientInfo) -> Result<TokenResponse> {
-    let mut fields = Fields::default();
-    let username = fields.take("username", Username::parse(&request.username));
-    fields.take("password", check_password(&request.password));
-    let email = fields.take_opt("email", request.email.as_deref().map(Email::parse));
-    let display_name = fields.take_opt("display_name", request.display_name.as_deref().map(DisplayName::parse));
-    let Some(username) = username else { return Err(fields.into_error()) };
-    fields.check()?;
-
+    let (email, display_name) = (request.email.as_deref(), request.display_name.as_deref());
+    let profile = NewProfile::check(&request.username, &request.password, email, display_name)?;
     let (gate, now) = (Gate::of(app, request.invite.as_deref()), app.clock.now_ms());
     limits::begin_registration(app, client.ip)?;
     if !matches!(gate, Gate::Open) {
@@ -115,14 +110,7 @@ pub async fn register(app: &Arc<App>, request: RegisterRequest, client: ClientIn
     let hash = app.hasher.run(move || bcrypt::hash(password, cost)).await?.map_err(Error::internal)?;
     let ip = client.ip;
     let login = Login::new(app, client);
-    let user = User {
-        id: UserId::new(app.ids.uuid()),
-        display_name: display_name.unwrap_or_else(|| (&username).into()).into_string(),
-        username: username.into_string(),
-        email: email.map(Email::into_string),
-        role: UserRole::User,
-        created_at: app.clock.now(),
-    };
+    let user = profile.user(UserId::new(app.ids.uuid()), UserRole::User, app.clock.now());
     let (login, user) = app
         .db
         .write(0, {
@@ -241,25 +229,17 @@ pub async fn me(app: &App, caller: &Caller) -> Result<User> {
 /// 422 with every field that is not allowed.
 pub async fn update_me(app: &App, caller: &Caller, request: UpdateMeRequest) -> Result<User> {
     let mut fields = Fields::default();
-    let display_name = fields.take_opt("display_name", request.display_name.as_deref().map(DisplayName::parse));
-    let email = match &request.email {
-        None => None,
-        Some(None) => Some(None),
-        Some(Some(text)) => fields.take("email", Email::parse(text)).map(Some),
-    };
+    let email = request.email.as_ref().map(Option::as_deref);
+    let change = ProfileChange::check(&mut fields, request.display_name.as_deref(), email);
     fields.check()?;
     let id = caller.user_id;
     app.db
         .write(id.uuid().as_u128(), move |tx| {
-            let mut user = store::users::by_id(tx, id)?.ok_or_else(gone)?.user;
-            if let Some(name) = &display_name {
-                name.as_str().clone_into(&mut user.display_name);
-            }
-            if let Some(email) = &email {
-                user.email = email.as_ref().map(|e| e.as_str().to_owned());
-            }
-            store::users::update_profile(tx, id, &user.display_name, user.email.as_deref())?;
-            Ok(user)
+            let user = store::users::by_id(tx, id)?.ok_or_else(gone)?.user;
+            let (display_name, email) = change.over(&user.display_name, user.email.as_deref());
+            store::users::update_profile(tx, id, display_name, email)?;
+            let (display_name, email) = (display_name.to_owned(), email.map(str::to_owned));
+            Ok(User { display_name, email, ..user })
         })
         .await
 }

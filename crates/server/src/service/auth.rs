@@ -1,6 +1,12 @@
 //! Who calls.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use mesh_protocol::{
     SessionId, UserId,
@@ -89,17 +95,29 @@ pub struct Callers {
     seen: Cache<SessionId, Arc<Seen>>,
     /// Which personal access token has a hash: that never changes, and tells nothing of whether it is still good.
     tokens: Cache<String, SessionId>,
+    /// How often something was forgotten: what was read of the store before that is not remembered.
+    forgotten: AtomicU64,
 }
 
 impl Callers {
     /// None yet.
     pub fn new() -> Self {
-        Self { seen: Cache::new(REMEMBERED), tokens: Cache::new(REMEMBERED) }
+        Self { seen: Cache::new(REMEMBERED), tokens: Cache::new(REMEMBERED), forgotten: AtomicU64::new(0) }
     }
 
     /// What was believed of a login is asked again: its account has another role.
     pub fn forget(&self, session: SessionId) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.seen.remove(&session);
+    }
+
+    /// Remembers what the store said, unless something was forgotten since `read`.
+    fn remember(&self, session: SessionId, seen: Arc<Seen>, read: u64) {
+        self.seen.insert(session, seen);
+        // Whoever forgets counts first: one of the two takes it away again.
+        if self.forgotten.load(Ordering::SeqCst) != read {
+            self.seen.remove(&session);
+        }
     }
 
     /// Hears what was committed before whoever asked for it has the answer: nothing is believed of logins that ended.
@@ -149,11 +167,13 @@ pub async fn authenticate_ticket(app: &App, ticket: &str) -> Result<Caller> {
     by_session(app, session, expires_at).await
 }
 
-/// Judges a caller's login once more, where time has passed since.
+/// Judges a caller's login once more, by the store: for a connection that hears of ends only from now on. What is
+/// believed of a login may be older than an end that another process made, and that was told before.
 ///
 /// # Errors
 /// 401 `token_invalid`.
 pub async fn still_valid(app: &App, caller: &Caller) -> Result<()> {
+    app.callers.forget(caller.session_id);
     by_session(app, caller.session_id, caller.expires_at).await.map(drop)
 }
 
@@ -216,12 +236,13 @@ async fn by_session(app: &App, session: SessionId, expires_at: i64) -> Result<Ca
     let seen = match app.callers.seen.get(&session) {
         Some(seen) if (now_ms - seen.at_ms).abs() < BELIEVED_MS => seen,
         _ => {
+            let read = app.callers.forgotten.load(Ordering::SeqCst);
             let Some(seen) = look_up(app, session, now_ms).await? else {
                 app.callers.forget(session);
                 return Err(ended());
             };
             let seen = Arc::new(seen);
-            app.callers.seen.insert(session, seen.clone());
+            app.callers.remember(session, seen.clone(), read);
             seen
         }
     };

@@ -2,6 +2,7 @@
 
 use mesh_protocol::{
     PeerId, RoomId, Timestamp,
+    limits::{DEFAULT_CAPABILITY_SECONDS, MAX_CAPABILITY_SECONDS, MIN_CAPABILITY_SECONDS},
     model::Capability,
     rest::{CapabilityRequest, CapabilityResponse},
 };
@@ -17,20 +18,14 @@ use crate::{
     keys::{CapabilityClaims, CapabilityGrant, Confirmation},
 };
 
-/// How long a token lives unless asked otherwise, and between which bounds, seconds.
-const DEFAULT_TTL: i64 = 120;
-const TTL: std::ops::RangeInclusive<i64> = 60..=180;
-
 /// Gives a capability token.
 ///
 /// # Errors
 /// 422 with every field that is not allowed; 404 where the caller is not a member; 403 where their role may not hold it.
 pub async fn grant(app: &App, caller: &Caller, request: CapabilityRequest) -> Result<CapabilityResponse> {
     let mut fields = Fields::default();
-    let ttl = request.ttl.unwrap_or(DEFAULT_TTL);
-    if !TTL.contains(&ttl) {
-        fields.add("ttl", "out_of_range", format!("must be {} to {} seconds", TTL.start(), TTL.end()));
-    }
+    fields.within("ttl", request.ttl, &(MIN_CAPABILITY_SECONDS..=MAX_CAPABILITY_SECONDS));
+    let ttl = request.ttl.unwrap_or(DEFAULT_CAPABILITY_SECONDS);
     let mut capabilities = request.capabilities;
     if capabilities.is_empty() || capabilities.len() > Capability::ALL.len() {
         fields.add("capabilities", "invalid", format!("must name 1 to {} capabilities", Capability::ALL.len()));

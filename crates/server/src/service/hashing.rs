@@ -1,5 +1,6 @@
-//! Password hashing, on threads of its own: as many as there are cores, at the lowest priority, so that a storm of
-//! logins takes what chat leaves over.
+//! Password hashing, on threads of its own, at the lowest priority: as many as there are cores but one, which is left to
+//! chat. A thread of low priority that runs is not always put aside at once for one that wakes; where a core is free,
+//! it need not be. So a storm of logins takes what chat leaves over.
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The threads' queue.
 pub struct Hasher {
     jobs: Sender<Job>,
+    threads: usize,
 }
 
 impl Hasher {
@@ -26,16 +28,21 @@ impl Hasher {
     /// # Errors
     /// Where a thread cannot be started: a sentence.
     pub fn start() -> Result<Self, String> {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let (jobs, queue) = crossbeam_channel::bounded(WAITING * cores);
-        for index in 0..cores {
+        let threads = threads(std::thread::available_parallelism().map_or(2, usize::from));
+        let (jobs, queue) = crossbeam_channel::bounded(WAITING * threads);
+        for index in 0..threads {
             let queue = queue.clone();
             std::thread::Builder::new()
                 .name(format!("bcrypt-{index}"))
                 .spawn(move || work(&queue))
                 .map_err(|e| format!("cannot start a thread for passwords: {e}"))?;
         }
-        Ok(Self { jobs })
+        Ok(Self { jobs, threads })
+    }
+
+    /// How many passwords are hashed at once at most.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Jobs that wait for a thread.
@@ -65,6 +72,11 @@ impl Hasher {
     }
 }
 
+/// How many may hash at once on so many cores.
+fn threads(cores: usize) -> usize {
+    cores.saturating_sub(1).max(1)
+}
+
 fn work(queue: &Receiver<Job>) {
     // On Linux a thread has a priority of its own. Where it cannot be lowered, work goes on all the same.
     if let Err(e) = rustix::process::setpriority_process(None, NICENESS) {
@@ -72,5 +84,13 @@ fn work(queue: &Receiver<Job>) {
     }
     while let Ok(job) = queue.recv() {
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_core_is_left_to_chat() {
+        assert_eq!([0, 1, 2, 3, 64].map(super::threads), [1, 1, 1, 2, 63]);
     }
 }

@@ -4,6 +4,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use mesh_protocol::{
     Timestamp,
     admin::{CreateInviteRequest, RegistrationInvite},
+    limits::{MAX_INVITE_SECONDS, MAX_INVITE_USES, MIN_INVITE_SECONDS},
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -16,9 +17,6 @@ use crate::{
 };
 
 const PURPOSE: &str = "registration-invite";
-const MAX_USES: u32 = 100_000;
-const MIN_SECONDS: u32 = 60;
-const MAX_SECONDS: u32 = 365 * 86_400;
 
 fn code(app: &App, id: Uuid) -> String {
     let mut bytes = id.as_bytes().to_vec();
@@ -66,13 +64,8 @@ fn shown(app: &App, invite: &Invite) -> RegistrationInvite {
 /// 403; 422 for bounds that are not allowed.
 pub async fn create(app: &App, admin: &Admin, request: CreateInviteRequest) -> Result<RegistrationInvite> {
     let mut fields = Fields::default();
-    let mut within = |field: &str, value: Option<u32>, min: u32, max: u32| {
-        if value.is_some_and(|n| !(min..=max).contains(&n)) {
-            fields.add(field, "out_of_range", format!("must be from {min} to {max}"));
-        }
-    };
-    within("max_uses", request.max_uses, 1, MAX_USES);
-    within("expires_in", request.expires_in, MIN_SECONDS, MAX_SECONDS);
+    fields.within("max_uses", request.max_uses, &(1..=MAX_INVITE_USES));
+    fields.within("expires_in", request.expires_in, &(MIN_INVITE_SECONDS..=MAX_INVITE_SECONDS));
     fields.check()?;
     let now = app.clock.now_ms();
     let invite = Invite {

@@ -27,6 +27,7 @@ pub mod outbox;
 pub mod p2p;
 pub mod peers;
 pub mod presence;
+pub mod profile;
 pub mod retention;
 pub mod room_invites;
 pub mod rooms;

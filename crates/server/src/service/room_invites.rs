@@ -3,7 +3,7 @@
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use mesh_protocol::{
     RoomId, Timestamp,
-    limits::MAX_ROOM_INVITES,
+    limits::{MAX_INVITE_SECONDS, MAX_INVITE_USES, MAX_ROOM_INVITES, MIN_INVITE_SECONDS},
     model::{MemberRole, Room},
     rest::{CreateRoomInviteRequest, RoomInvite},
 };
@@ -22,9 +22,6 @@ use crate::{
     store::{self, room_invites::Invite},
 };
 
-const MAX_USES: u32 = 100_000;
-const MIN_SECONDS: u32 = 60;
-const MAX_SECONDS: u32 = 365 * 86_400;
 /// Bytes of a code: nobody guesses 128 bits.
 const CODE_BYTES: usize = 16;
 
@@ -52,13 +49,8 @@ fn shown(app: &App, invite: &Invite) -> RoomInvite {
 /// 404, 403 as [`authorise`] says; 422 for bounds that are not allowed; 409 `too_many_invites`.
 pub async fn create(app: &App, caller: &Caller, room: RoomId, request: CreateRoomInviteRequest) -> Result<RoomInvite> {
     let mut fields = Fields::default();
-    let mut within = |field: &str, value: Option<u32>, min: u32, max: u32| {
-        if value.is_some_and(|n| !(min..=max).contains(&n)) {
-            fields.add(field, "out_of_range", format!("must be from {min} to {max}"));
-        }
-    };
-    within("max_uses", request.max_uses, 1, MAX_USES);
-    within("expires_in", request.expires_in, MIN_SECONDS, MAX_SECONDS);
+    fields.within("max_uses", request.max_uses, &(1..=MAX_INVITE_USES));
+    fields.within("expires_in", request.expires_in, &(MIN_INVITE_SECONDS..=MAX_INVITE_SECONDS));
     fields.check()?;
     let now = app.clock.now_ms();
     let invite = Invite {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use mesh_protocol::{
     SessionId, UserId,
+    limits::TICKET_SECONDS,
     model::User,
     rest::{RefreshRequest, SessionInfo, Ticket, TokenResponse},
 };
@@ -29,8 +30,6 @@ use crate::{
 
 /// How long the token before the current one is answered again, milliseconds: a lost reply logs nobody out.
 const GRACE_MS: i64 = 15_000;
-/// How long a WebSocket ticket lives, seconds.
-const TICKET_SECONDS: u64 = 30;
 const NONCE: usize = 16;
 const MAC: usize = 32;
 

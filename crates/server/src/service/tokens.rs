@@ -5,6 +5,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use mesh_protocol::{
     SessionId, Timestamp,
     credentials::{CreateTokenRequest, NewToken, TokenInfo},
+    limits::{MAX_TOKEN_SECONDS, MAX_TOKENS},
     text::DisplayName,
 };
 use serde_json::json;
@@ -28,11 +29,6 @@ use crate::{
     },
 };
 
-/// Tokens of one account.
-const MAX_TOKENS: u64 = 100;
-/// Ten years, in seconds.
-const LONGEST: i64 = 315_360_000;
-
 fn note(tx: &mut Tx<'_>, trail: &Trail, action: &str, id: SessionId, name: &str, scopes: Option<Scopes>) -> Result<()> {
     let id = id.to_string();
     let details = scopes.map(|scopes| json!({"scopes": scopes.list()}));
@@ -46,9 +42,7 @@ fn note(tx: &mut Tx<'_>, trail: &Trail, action: &str, id: SessionId, name: &str,
 pub async fn create(app: &App, caller: &Caller, request: CreateTokenRequest, client: ClientInfo) -> Result<NewToken> {
     let mut fields = Fields::default();
     let name = fields.take("name", DisplayName::parse(&request.name));
-    if request.expires_in.is_some_and(|seconds| !(1..=LONGEST).contains(&seconds)) {
-        fields.add("expires_in", "out_of_range", format!("must be 1 to {LONGEST} seconds"));
-    }
+    fields.within("expires_in", request.expires_in, &(1..=MAX_TOKEN_SECONDS));
     let scopes: Scopes = request.scopes.into_iter().collect();
     if scopes.is_empty() {
         fields.add("scopes", "too_short", "must name a scope at least");

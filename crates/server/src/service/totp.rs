@@ -6,6 +6,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use mesh_protocol::{
     UserId,
     credentials::{ConfirmTotpRequest, DisableTotpRequest, RecoveryCodes, TotpLoginRequest, TotpSecret, TotpStatus},
+    limits::{CHALLENGE_SECONDS, RECOVERY_CODES},
     rest::TokenResponse,
 };
 use serde::{Deserialize, Serialize};
@@ -28,10 +29,6 @@ use crate::{
     store::{self, Tx, audit::Trail, totp::Factor, users::Account},
 };
 
-/// How long a challenge may be answered, seconds.
-const CHALLENGE_SECONDS: i64 = 300;
-/// Recovery codes given at once.
-const RECOVERY_CODES: usize = 10;
 /// Second factors read at once when they are sealed anew.
 const SEALED_AT_ONCE: i64 = 100;
 

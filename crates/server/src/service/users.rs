@@ -1,10 +1,10 @@
 //! Accounts in the hands of administrators. What the command line does too takes a transaction and a trail.
 
 use mesh_protocol::{
-    UserId,
+    Timestamp, UserId,
     admin::{AdminUser, CreateUserRequest, UpdateUserRequest},
-    model::{User, UserRole},
-    text::{DisplayName, Email, Username, check_password},
+    model::UserRole,
+    text::{Username, check_password},
 };
 use serde_json::{Value, json};
 
@@ -14,7 +14,9 @@ use super::{
     Page,
     admin::Admin,
     audit::{action, on_user},
-    page, sessions,
+    page,
+    profile::{NewProfile, ProfileChange},
+    sessions,
 };
 use crate::{
     app::App,
@@ -70,9 +72,7 @@ pub async fn get(app: &App, admin: &Admin, id: UserId) -> Result<AdminUser> {
 /// An account to be made, checked.
 #[derive(Clone)]
 pub struct NewAccount {
-    username: Username,
-    email: Option<Email>,
-    display_name: DisplayName,
+    profile: NewProfile,
     role: UserRole,
 }
 
@@ -82,15 +82,9 @@ impl NewAccount {
     /// # Errors
     /// 422 with every field that is not allowed.
     pub fn check(request: &CreateUserRequest) -> Result<Self> {
-        let mut fields = Fields::default();
-        let username = fields.take("username", Username::parse(&request.username));
-        fields.take("password", check_password(&request.password));
-        let email = fields.take_opt("email", request.email.as_deref().map(Email::parse));
-        let display_name = fields.take_opt("display_name", request.display_name.as_deref().map(DisplayName::parse));
-        let Some(username) = username else { return Err(fields.into_error()) };
-        fields.check()?;
-        let display_name = display_name.unwrap_or_else(|| (&username).into());
-        Ok(Self { username, email, display_name, role: request.role.unwrap_or(UserRole::User) })
+        let (email, display_name) = (request.email.as_deref(), request.display_name.as_deref());
+        let profile = NewProfile::check(&request.username, &request.password, email, display_name)?;
+        Ok(Self { profile, role: request.role.unwrap_or(UserRole::User) })
     }
 
     /// Makes the account, whose password has this hash.
@@ -98,14 +92,8 @@ impl NewAccount {
     /// # Errors
     /// 409 `username_taken`.
     pub fn create(&self, tx: &mut Tx<'_>, trail: &Trail, hash: &str) -> Result<AdminUser> {
-        let user = User {
-            id: UserId::new(trail.ids.uuid()),
-            username: self.username.as_str().to_owned(),
-            display_name: self.display_name.as_str().to_owned(),
-            email: self.email.as_ref().map(|email| email.as_str().to_owned()),
-            role: self.role,
-            created_at: mesh_protocol::Timestamp::from_millis(trail.now),
-        };
+        let (id, at) = (UserId::new(trail.ids.uuid()), Timestamp::from_millis(trail.now));
+        let user = self.profile.user(id, self.role, at);
         if !store::users::insert(tx, &user, hash)? {
             return Err(Error::new(Kind::Conflict, "username_taken", "this user name is taken"));
         }
@@ -145,10 +133,8 @@ pub struct Change {
     pub disabled: Option<bool>,
     /// The hash of its new password.
     pub password_hash: Option<String>,
-    /// What the person is called.
-    pub display_name: Option<DisplayName>,
-    /// The address for mail; none within removes it.
-    pub email: Option<Option<Email>>,
+    /// What it says of the person.
+    pub profile: ProfileChange,
 }
 
 /// An account that was changed, and what must be forgotten of it.
@@ -191,14 +177,11 @@ pub fn change(tx: &mut Tx<'_>, trail: &Trail, id: UserId, change: &Change) -> Re
         store::admin::set_password(tx, id, hash)?;
         log(tx, action::PASSWORD_RESET, None)?;
     }
-    if change.display_name.is_some() || change.email.is_some() {
-        let display_name = change.display_name.as_ref().map_or(user.display_name.as_str(), DisplayName::as_str);
-        let email = match &change.email {
-            Some(email) => email.as_ref().map(Email::as_str),
-            None => user.email.as_deref(),
-        };
+    let profile = &change.profile;
+    if !profile.is_empty() {
+        let (display_name, email) = profile.over(&user.display_name, user.email.as_deref());
         store::users::update_profile(tx, id, display_name, email)?;
-        let fields = json!({"display_name": change.display_name.is_some(), "email": change.email.is_some()});
+        let fields = json!({"display_name": profile.display_name.is_some(), "email": profile.email.is_some()});
         log(tx, action::PROFILE_CHANGED, Some(fields))?;
     }
     // Logins from before are over, also where the account was shut already.
@@ -220,18 +203,14 @@ pub async fn update(app: &App, admin: &Admin, id: UserId, request: UpdateUserReq
     if let Some(password) = &request.password {
         fields.take("password", check_password(password));
     }
-    let display_name = fields.take_opt("display_name", request.display_name.as_deref().map(DisplayName::parse));
-    let email = match &request.email {
-        None => None,
-        Some(None) => Some(None),
-        Some(Some(text)) => fields.take("email", Email::parse(text)).map(Some),
-    };
+    let email = request.email.as_ref().map(Option::as_deref);
+    let profile = ProfileChange::check(&mut fields, request.display_name.as_deref(), email);
     fields.check()?;
     let password_hash = match request.password {
         Some(password) => Some(hash(app, password).await?),
         None => None,
     };
-    let wanted = Change { role: request.role, disabled: request.disabled, password_hash, display_name, email };
+    let wanted = Change { role: request.role, disabled: request.disabled, password_hash, profile };
     let (admin, trail) = (admin.clone(), admin.trail(app));
     let changed = app
         .db

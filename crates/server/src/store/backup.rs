@@ -61,7 +61,7 @@ fn beside(path: &Path, suffix: &str) -> Result<PathBuf, String> {
 }
 
 /// Makes an empty file, which must not exist, that its owner alone may read.
-fn make(path: &Path) -> Result<(), String> {
+pub(super) fn make(path: &Path) -> Result<(), String> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -23,6 +23,7 @@ pub mod search;
 pub mod seed;
 pub mod sessions;
 mod sqlite;
+mod tls;
 pub mod tokens;
 pub mod totp;
 pub mod users;

@@ -8,12 +8,17 @@ use std::{
 
 use crossbeam_channel::Receiver;
 use postgres::{
-    Client, Config, NoTls, Statement,
+    Client, Config, Statement,
     error::SqlState,
     types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked},
 };
 
-use super::db::{Cell, Conn, Job, Param, QUEUE, Queues, Row, Sink, Tx, batch, judge, thread, wrote};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{
+    db::{Cell, Conn, Job, Param, QUEUE, Queues, Row, Sink, Tx, batch, judge, thread, wrote},
+    tls,
+};
 use crate::{
     domain::happening::Happening,
     error::{Error, Result},
@@ -44,6 +49,7 @@ impl ToSql for Param<'_> {
 /// One connection, used by one thread.
 pub(super) struct Session {
     config: Config,
+    tls: MakeRustlsConnect,
     /// As SQLite's readers: what changes something is refused.
     read_only: bool,
     client: Option<Client>,
@@ -84,11 +90,12 @@ fn trouble_of(error: &postgres::Error) -> Option<Trouble> {
 }
 
 impl Session {
-    fn new(config: Config, read_only: bool) -> Self {
+    fn new((config, tls): (Config, MakeRustlsConnect), read_only: bool) -> Self {
         let (client, statements) = (None, HashMap::new());
         let (wrote, spoiled, repeat, changed) = (false, false, false, false);
         Self {
             config,
+            tls,
             read_only,
             client,
             statements,
@@ -113,7 +120,7 @@ impl Session {
         if self.client.as_ref().is_none_or(Client::is_closed) {
             self.statements.clear();
             self.client = None;
-            let mut client = self.config.connect(NoTls)?;
+            let mut client = self.config.connect(self.tls.clone())?;
             if self.read_only {
                 client.batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")?;
             }
@@ -186,6 +193,7 @@ fn read_row(row: &postgres::Row) -> Result<Row, postgres::Error> {
     Ok(Row(cells))
 }
 
+<<<<<<< HEAD
 fn settings(url: &str) -> Result<Config, String> {
     let mut config: Config = url.parse().map_err(|e| format!("DATABASE_URL cannot be read: {e}"))?;
     config.application_name("mesh-server").connect_timeout(Duration::from_secs(10));
@@ -202,20 +210,31 @@ pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
     let config = settings(url)?;
     let mut first = Session::new(config.clone(), false);
     first.connect().map_err(|e| unreachable(&e))?;
+=======
+/// Opens the database; the threads end when the queues' senders are gone.
+pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
+    let mut way = tls::read(url)?;
+    way.0.application_name("mesh-server").connect_timeout(Duration::from_secs(10));
+    let mut first = Session::new(way.clone(), false);
+    first.connect().map_err(|e| {
+        let cause = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
+        format!("cannot connect to PostgreSQL: {e}{cause}")
+    })?;
+>>>>>>> main
     drop(first);
     let dead = Arc::new(AtomicBool::new(false));
     let figures: Arc<metrics::Store> = Arc::default();
     let mut writers = Vec::new();
     for index in 0..WRITERS {
         let (sender, jobs) = crossbeam_channel::bounded(QUEUE);
-        let mut session = Session::new(config.clone(), false);
+        let mut session = Session::new(way.clone(), false);
         let (sink, figures) = (sink.clone(), figures.clone());
         thread(&format!("pg-write-{index}"), dead.clone(), move || write_loop(&mut session, &jobs, &sink, &figures))?;
         writers.push(sender);
     }
     let (readers, jobs) = crossbeam_channel::bounded(QUEUE);
     for index in 0..READERS {
-        let mut session = Session::new(config.clone(), true);
+        let mut session = Session::new(way.clone(), true);
         let (jobs, figures) = (jobs.clone(), figures.clone());
         thread(&format!("pg-read-{index}"), dead.clone(), move || read_loop(&mut session, &jobs, &figures))?;
     }

@@ -224,6 +224,11 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
     let dead = Arc::new(AtomicBool::new(false));
     let figures: Arc<metrics::Store> = Arc::default();
     let (writer, jobs) = crossbeam_channel::bounded(QUEUE);
+    if let Place::File(path) = &place {
+        // SQLite would let the umask say who may read it; its log gets the database's permissions. What is wrong with
+        // the place, SQLite tells.
+        let _ = super::backup::make(path);
+    }
     let mut session = Session::open(&place, &name, false).map_err(say)?;
     // SQLite opens it all the same, for reading, and would stay so when the cause is gone.
     if session.conn.is_readonly("main").map_err(say)?

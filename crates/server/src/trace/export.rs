@@ -89,10 +89,17 @@ impl Exporter {
                 _ = tokio::time::timeout(GATHER, gathered) => {}
                 () = tasks.soft_stop() => {}
             }
-            tokio::select! {
-                () = self.send(&batch) => batch.clear(),
-                () = tasks.hard_stop() => break,
+            // One that is under way when the house ends goes on: sent anew, the collector might have it twice.
+            let sending = self.send(&batch);
+            tokio::pin!(sending);
+            let over = tokio::select! {
+                () = &mut sending => false,
+                () = tasks.hard_stop() => true,
+            };
+            if over && tokio::time::timeout(PARTING, sending).await.is_err() {
+                return;
             }
+            batch.clear();
         }
         let rest = async {
             loop {

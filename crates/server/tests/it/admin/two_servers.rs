@@ -60,6 +60,33 @@ async fn ends_reach_the_other_server(database: Database) {
     server.stop().await;
 }
 
+/// What one server believes of a login may be as old as the second within which an end is prompt; a connection that opens
+/// in that time, after the end was told, stands on nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_connection_opens_on_what_is_only_believed() {
+    let server = Server::start().await;
+    let ben = server.register("ben").await;
+    let second = lone_server(&server).await;
+    let url = format!("{second}/api/auth/me");
+    let renewing = login(&server, "ben", PASSWORD).await.1["access_token"].as_str().unwrap().to_owned();
+    let keeping = login(&server, "ben", PASSWORD).await.1["access_token"].as_str().unwrap().to_owned();
+    let mut standing = Peer::connect(&second, &keeping).await;
+    standing.hello().await;
+    for token in [&ben.token, &renewing] {
+        // The clock stands still: this is believed from now on.
+        assert_eq!(status(&server, &url, token).await, 200);
+        assert_eq!(server.ask("POST", "/api/auth/logout", Some(token), None).await.0, 204);
+    }
+    let mut opening = Peer::connect(&second, &ben.token).await;
+    opening.send(json!({"type": "system.hello", "payload": {"peer_type": "client", "version": "test"}})).await;
+    let (code, _, events) = opening.closed().await;
+    assert_eq!(code, 4401, "{events:?}");
+    assert!(events.iter().all(|event| event["type"] != "system.welcome"), "{events:?}");
+    standing.send(json!({"type": "system.auth", "payload": {"token": renewing}})).await;
+    assert_eq!(standing.closed().await.0, 4401);
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_on_one_ends_on_the_other() {
     match postgres_url() {

@@ -1,15 +1,19 @@
 //! What the tests stand on: servers of their own, with databases of their own, seen from outside.
 
 mod binary;
+mod chance;
 pub mod coturn;
 mod database;
 mod peer;
+mod secure_postgres;
 mod server;
 
 pub use binary::{Binary, EXE, output};
+pub use chance::{Chance, seeds};
 pub use coturn::Coturn;
 pub use database::{Database, postgres_url};
 pub use peer::Peer;
+pub use secure_postgres::SecurePostgres;
 pub use server::{Account, Server};
 
 use std::time::Duration;

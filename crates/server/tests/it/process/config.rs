@@ -1,6 +1,11 @@
 //! Settings, as whoever runs the binary meets them.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use tempfile::TempDir;
 
@@ -24,6 +29,27 @@ fn refused(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> String {
     let line = errors.strip_suffix('\n').unwrap_or_else(|| panic!("no whole line: {errors:?}"));
     assert!(!line.contains('\n') && line.starts_with("mesh-server: "), "{env:?}: {errors:?}");
     line.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_is_its_owners_alone() {
+    let dir = TempDir::new().unwrap();
+    let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+    // The usual umask lets everybody read what is made.
+    let mut shell = Command::new("sh");
+    shell.current_dir(dir.path()).env_clear().stdin(Stdio::null());
+    shell.args(["-c", "umask 022; exec \"$0\" --port 0"]).arg(Binary::command(dir.path()).get_program());
+    let server = Binary::spawn(shell);
+    Rest::of(&server).register("ana").await;
+    for name in ["mesh.db", "mesh.db-wal", "mesh.db-shm", "mesh.secret"] {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
+    server.stop();
+    // What is there already is its owner's to say.
+    fs::set_permissions(dir.path().join("mesh.db"), fs::Permissions::from_mode(0o640)).unwrap();
+    let server = start(dir.path(), &[], &[]);
+    assert_eq!(mode("mesh.db"), 0o640);
+    server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,20 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{is_of_room, messages, two_in_a_room};
-use crate::kit::{Account, Peer, Server};
-
-/// SplitMix64.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-}
+use crate::kit::{Account, Chance, Peer, Server, seeds};
 
 /// A client that loses its connection now and then, and sends again what was not answered.
 struct Client<'a> {
@@ -43,7 +30,7 @@ impl<'a> Client<'a> {
             who,
             room,
             name: format!("{}{number}", who.name),
-            chance: Chance(seed.wrapping_mul(1_000).wrapping_add(number)),
+            chance: Chance::new(seed.wrapping_mul(1_000).wrapping_add(number)),
             peer: None,
             log: Vec::new(),
             said: Vec::new(),
@@ -183,9 +170,7 @@ impl<'a> Client<'a> {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_happens_everybody_ends_with_the_same_room() {
     let (server, ana, ben, first) = two_in_a_room().await;
-    let chosen = std::env::var("MESH_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = chosen.map_or_else(|| vec![1, 2, 3, 4], |seed: u64| vec![seed]);
-    for seed in seeds {
+    for seed in seeds(&[1, 2, 3, 4]) {
         println!("seed {seed}");
         let room = if seed == 1 { first.clone() } else { server.room(&ana, "Chance").await };
         if seed != 1 {

@@ -15,13 +15,13 @@ fn part(token: &str, index: usize) -> Value {
 }
 
 /// Whether the server lets a token be used for a call in the room; the error's code where it does not.
-async fn usable(server: &Server, who: &Account, token: &str, room: &str) -> Result<(), &'static str> {
+pub(super) async fn usable(server: &Server, who: &Account, token: &str, room: &str) -> Result<(), &'static str> {
     let caller = auth::authenticate(&server.app, &who.token).await.map_err(|e| e.code)?;
     let checked = capabilities::check(&server.app, &caller, token, RoomId::parse(room), Capability::Call).await;
     checked.map(drop).map_err(|e| e.code)
 }
 
-async fn grant(server: &Server, who: &Account, room: &str) -> String {
+pub(super) async fn grant(server: &Server, who: &Account, room: &str) -> String {
     let (status, answer) = server.post(PATH, who, json!({"room_id": room, "capabilities": ["call"]})).await;
     assert_eq!(status, 200, "{answer}");
     answer["capability_token"].as_str().unwrap().to_owned()

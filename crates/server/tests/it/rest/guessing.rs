@@ -124,7 +124,7 @@ async fn where_too_many_passwords_wait_the_next_is_told_to_come_back() {
     server.register("ana").await;
     // Every thread for passwords is held up, and their queue is filled.
     let (held, gate) = crossbeam_channel::bounded::<()>(0);
-    let threads = std::thread::available_parallelism().unwrap().get();
+    let threads = server.app.hasher.threads();
     let (begin, begun) = crossbeam_channel::bounded::<()>(threads);
     let mut waiting = Vec::new();
     let refused = loop {

@@ -7,6 +7,7 @@ mod model;
 mod nul;
 mod plans;
 mod schema;
+mod tls;
 
 use std::{
     collections::BTreeMap,
