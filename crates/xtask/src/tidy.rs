@@ -1,19 +1,11 @@
-<<<<<<< HEAD
-//! The import rules of `crates/server/src`, where SQL may stand, what the protocol may depend on, and that migrations expand
-//! before they contract.
-=======
-//! The import rules of `crates/server/src`, where SQL may stand, what the protocol may depend on, and whether the tests
-//! that `docs/security.md` names are there.
->>>>>>> main
+//! The import rules of `crates/server/src`, where SQL may stand, what the protocol may depend on, that migrations expand
+//! before they contract, and whether the tests that `docs/security.md` names are there.
 //!
 //! The server is one crate made of *rooms*: a room is a first-level module. [`ROOMS`] says which room may use which.
 //! Test code is not looked at.
 
-<<<<<<< HEAD
-mod migrations;
-=======
 mod claims;
->>>>>>> main
+mod migrations;
 mod reader;
 
 use std::fmt;
@@ -98,12 +90,9 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         findings.extend(check_manifest(&manifest, &text));
     }
 
-<<<<<<< HEAD
     findings.extend(migrations::check(root)?);
-=======
     let document = fs::read_to_string(root.join("docs/security.md")).map_err(|e| format!("docs/security.md: {e}"))?;
     findings.extend(claims::check(&document, &sources));
->>>>>>> main
 
     for (path, text) in &sources {
         let lines = text.lines().count();

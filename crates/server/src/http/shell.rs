@@ -169,7 +169,6 @@ impl Shell {
     }
 }
 
-<<<<<<< HEAD
 /// Ends a request's span. It says the router's pattern: the path may hold what must not be told, such as an invite's code.
 fn traced_end(mut span: Span, method: &Method, route: Option<&str>, status: u16) {
     let method = METHODS.iter().find(|known| **known == method.as_str()).copied().unwrap_or("_OTHER");
@@ -178,7 +177,8 @@ fn traced_end(mut span: Span, method: &Method, route: Option<&str>, status: u16)
     if status >= 500 {
         span.fail(if status == 503 { "unavailable" } else { "internal" });
     }
-=======
+}
+
 /// A path for the log: the code of an invite lets whoever has it in.
 fn without_codes(path: &str) -> Cow<'_, str> {
     if !path.contains("/invite") {
@@ -191,7 +191,6 @@ fn without_codes(path: &str) -> Cow<'_, str> {
         shown
     });
     Cow::Owned(shown.collect::<Vec<_>>().join("/"))
->>>>>>> main
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {

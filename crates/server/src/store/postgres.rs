@@ -193,11 +193,11 @@ fn read_row(row: &postgres::Row) -> Result<Row, postgres::Error> {
     Ok(Row(cells))
 }
 
-<<<<<<< HEAD
-fn settings(url: &str) -> Result<Config, String> {
-    let mut config: Config = url.parse().map_err(|e| format!("DATABASE_URL cannot be read: {e}"))?;
-    config.application_name("mesh-server").connect_timeout(Duration::from_secs(10));
-    Ok(config)
+/// How to reach the database of a URL.
+fn settings(url: &str) -> Result<(Config, MakeRustlsConnect), String> {
+    let mut way = tls::read(url)?;
+    way.0.application_name("mesh-server").connect_timeout(Duration::from_secs(10));
+    Ok(way)
 }
 
 fn unreachable(e: &postgres::Error) -> String {
@@ -207,20 +207,9 @@ fn unreachable(e: &postgres::Error) -> String {
 
 /// Opens the database; the threads end when the queues' senders are gone.
 pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
-    let config = settings(url)?;
-    let mut first = Session::new(config.clone(), false);
-    first.connect().map_err(|e| unreachable(&e))?;
-=======
-/// Opens the database; the threads end when the queues' senders are gone.
-pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
-    let mut way = tls::read(url)?;
-    way.0.application_name("mesh-server").connect_timeout(Duration::from_secs(10));
+    let way = settings(url)?;
     let mut first = Session::new(way.clone(), false);
-    first.connect().map_err(|e| {
-        let cause = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
-        format!("cannot connect to PostgreSQL: {e}{cause}")
-    })?;
->>>>>>> main
+    first.connect().map_err(|e| unreachable(&e))?;
     drop(first);
     let dead = Arc::new(AtomicBool::new(false));
     let figures: Arc<metrics::Store> = Arc::default();

@@ -90,14 +90,15 @@ impl Exporter {
                 () = tasks.soft_stop() => {}
             }
             // One that is under way when the house ends goes on: sent anew, the collector might have it twice.
-            let sending = self.send(&batch);
-            tokio::pin!(sending);
-            let over = tokio::select! {
-                () = &mut sending => false,
-                () = tasks.hard_stop() => true,
-            };
-            if over && tokio::time::timeout(PARTING, sending).await.is_err() {
-                return;
+            {
+                let mut sending = std::pin::pin!(self.send(&batch));
+                let over = tokio::select! {
+                    () = &mut sending => false,
+                    () = tasks.hard_stop() => true,
+                };
+                if over && tokio::time::timeout(PARTING, sending).await.is_err() {
+                    return;
+                }
             }
             batch.clear();
         }
