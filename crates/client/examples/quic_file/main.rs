@@ -193,10 +193,11 @@ async fn receive(
     say(&format!("created {}", created.session_id))?;
     let taking = take(&endpoint, &mut tokens, identity, &asked, &caller, into);
     let patience = Duration::from_secs(P2P_TOKEN_SECONDS);
-    let (name, sum, connection) = unless_closed(socket, created.session_id, timeout(patience, taking)).await??;
+    let (name, sum, connection) = unless_closed(&mut socket, created.session_id, timeout(patience, taking)).await??;
     say(&format!("received {name} {sum}"))?;
-    // The other side parts when it has read the answer; whether it still knows the server then is all the same.
+    // The other side parts when it has read the answer: from the server it would hear sooner that this one has gone.
     connection.closed().await;
+    drop(socket);
     endpoint.wait_idle().await;
     Ok(())
 }
@@ -314,7 +315,7 @@ async fn send(
     if wait {
         block_in_place(|| io::stdin().read_line(&mut String::new()))?;
     }
-    let sum = unless_closed(socket, session, give(endpoint, identity, &listener, &created, path)).await?;
+    let sum = unless_closed(&mut socket, session, give(endpoint, identity, &listener, &created, path)).await?;
     say(&format!("sent {sum}"))?;
     endpoint.wait_idle().await;
     Ok(())
@@ -390,7 +391,7 @@ async fn copy(file: &mut File, stream: &mut SendStream) -> Result<[u8; 32]> {
 /// Does something unless the server says that the session is over. A server that is gone says nothing: what the two have
 /// agreed on holds.
 async fn unless_closed<T, E>(
-    mut socket: Connection,
+    socket: &mut Connection,
     session: P2pSessionId,
     work: impl Future<Output = std::result::Result<T, E>>,
 ) -> Result<T>

@@ -1,6 +1,7 @@
 //! Clients that were not written here: Python's `websockets` and PyJWT, npm's `ws`; coturn; Chromium. `./test` installs them.
 
 mod browsers;
+mod invites;
 mod turn;
 
 use std::{
