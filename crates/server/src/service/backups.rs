@@ -80,7 +80,7 @@ pub async fn due_in(app: &App, folder: &Path) -> Result<Duration, String> {
     let looked = app.tasks.blocking(move || there(&folder)).await;
     let found = looked.unwrap_or_else(|| Err("looking for backups panicked".to_owned()));
     let found = found.inspect_err(|_| app.metrics.backups.failed.add(1))?;
-    let last = found.iter().map(|(time, _)| *time).filter(|time| *time <= now + AHEAD_MS).next_back();
+    let last = found.iter().map(|(time, _)| *time).rfind(|time| *time <= now + AHEAD_MS);
     if let Some(last) = last {
         app.metrics.backups.found(last);
     }

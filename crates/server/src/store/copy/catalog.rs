@@ -160,23 +160,26 @@ mod tests {
         }
     }
 
-    fn catalog(tables: &[(&str, &[(&str, Type)], &[&str])]) -> Catalog {
+    /// A table: its name, columns and what it refers to.
+    type Sketch<'a> = (&'a str, &'a [(&'a str, Type)], &'a [&'a str]);
+
+    fn catalog(tables: &[Sketch<'_>]) -> Catalog {
         tables.iter().map(|(name, columns, points_at)| ((*name).to_owned(), table(columns, points_at))).collect()
     }
 
     #[test]
     fn nothing_is_forgotten_and_the_order_holds() {
         let id: &[(&str, Type)] = &[("id", Type::Text)];
-        let whole: &[(&str, &[(&str, Type)], &[&str])] = &[("a", id, &["b"]), ("b", id, &["c", "b"]), ("c", id, &[])];
+        let whole: &[Sketch<'_>] = &[("a", id, &["b"]), ("b", id, &["c", "b"]), ("c", id, &[])];
         let names: Vec<_> = plan(&catalog(whole), &catalog(whole)).unwrap().into_iter().map(|part| part.name).collect();
         assert_eq!(names, ["c", "b", "a"]);
-        let err = |from: &[(&str, &[(&str, Type)], &[&str])]| plan(&catalog(from), &catalog(whole)).unwrap_err();
+        let err = |from: &[Sketch<'_>]| plan(&catalog(from), &catalog(whole)).unwrap_err();
         assert!(err(&whole[1..]).contains("a is in one of the two"));
         let more = [whole[0], whole[1], ("c", &[("id", Type::Text), ("new", Type::Int)][..], &[][..])];
         assert!(err(&more).contains("c.new"));
         let other = [whole[0], whole[1], ("c", &[("id", Type::Int)][..], &[][..])];
         assert!(err(&other).contains("same type"));
-        let circle: &[(&str, &[(&str, Type)], &[&str])] = &[("a", id, &["b"]), ("b", id, &["a"])];
+        let circle: &[Sketch<'_>] = &[("a", id, &["b"]), ("b", id, &["a"])];
         assert!(plan(&catalog(circle), &catalog(circle)).unwrap_err().contains("circle"));
     }
 }
