@@ -86,13 +86,17 @@ pub fn copy(from: &Path, to: &Path, mut progress: impl FnMut(i32, i32)) -> Resul
     });
     if copied.is_err() {
         let _ = fs::remove_file(&part);
-    } else if let Ok(folder) =
-        fs::File::open(to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-    {
-        // The new name reaches the disk too, where the file system can.
-        let _ = folder.sync_all();
+    } else {
+        settle(to);
     }
     copied
+}
+
+/// A file's new name reaches the disk too, where the file system can.
+fn settle(path: &Path) {
+    if let Ok(folder) = fs::File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))) {
+        let _ = folder.sync_all();
+    }
 }
 
 fn fill(from: &Path, part: &Path, progress: &mut impl FnMut(i32, i32)) -> Result<(), String> {
@@ -187,7 +191,9 @@ pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, String> {
     }
     copy(from, &new, |_, _| {})?;
     let say = |e: std::io::Error| format!("{}: {e}", to.display());
-    fs::rename(to, &old).map_err(say)?;
+    // By a second name, where the file system has such: then there is a database in its place at each moment.
+    fs::hard_link(to, &old).or_else(|_| fs::rename(to, &old)).map_err(say)?;
     fs::rename(&new, to).map_err(say)?;
+    settle(to);
     Ok(Some(old))
 }

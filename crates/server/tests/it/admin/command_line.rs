@@ -149,7 +149,9 @@ async fn beside_a_running_server_it_takes_effect_within_a_second() {
 async fn tokens_are_minted_and_looked_into() {
     let house = House::open().await;
     let db = &house.database;
-    well(cli(db, &["user", "add", "ana", "--generate"]));
+    let made: Value = serde_json::from_str(&well(cli(db, &["user", "add", "ana", "--generate", "--json"]))).unwrap();
+    assert_eq!((&made["username"], &made["role"]), (&json!("ana"), &json!("admin")), "{made}");
+    assert!(made["id"].is_string() && made["password"].as_str().unwrap().len() >= 16, "{made}");
     let token = well(cli(db, &["token", "mint", "ANA", "--minutes", "5"]));
     let token = token.trim_end();
     assert_eq!(house.me(token).await, 200);
