@@ -125,9 +125,10 @@ pub(super) fn text(c: &mut Connection, text: &str) -> Option<Command> {
     let id = envelope.id.as_deref();
     let mut answer = answer(c, id.filter(|id| valid_id(id)));
     let now = now_ms(c.hub.app());
+    let rate = c.hub.app().config.events_per_second;
     let (bucket, rate) = match envelope.kind.starts_with("rtc.") {
-        true => (&mut c.signals, SIGNALS_PER_SECOND),
-        false => (&mut c.bucket, c.hub.app().config.events_per_second),
+        true => (&mut c.signals, SIGNALS_PER_SECOND.max(rate)),
+        false => (&mut c.bucket, rate),
     };
     if let Err(wait) = bucket.take(now, 1) {
         c.flooding += 1;
