@@ -131,7 +131,8 @@ impl Session {
 
     fn failed(&mut self, e: postgres::Error) -> Error {
         self.spoiled = true;
-        self.trouble = trouble_of(&e).or(self.trouble);
+        let trouble = trouble_of(&e);
+        self.trouble = trouble.or(self.trouble);
         if matches!(e.code(), Some(&SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE)) {
             self.repeat = true;
         }
@@ -141,7 +142,11 @@ impl Session {
             self.statements.clear();
             self.repeat = true;
         }
-        Error::internal(e)
+        // Whoever reads hears of it as it is; a write is judged with its transaction.
+        match trouble {
+            Some(trouble) => Error::internal(e).because(trouble),
+            None => Error::internal(e),
+        }
     }
 
     fn client(&mut self) -> Result<&mut Client> {
