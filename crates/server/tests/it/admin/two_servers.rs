@@ -1,5 +1,6 @@
 //! Two servers on one database: what one of them ends is dead on the other.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{PASSWORD, accounts::lone_server, login, patch};
@@ -84,6 +85,31 @@ async fn no_connection_opens_on_what_is_only_believed() {
     assert!(events.iter().all(|event| event["type"] != "system.welcome"), "{events:?}");
     standing.send(json!({"type": "system.auth", "payload": {"token": renewing}})).await;
     assert_eq!(standing.closed().await.0, 4401);
+    server.stop().await;
+}
+
+/// Two windows of one browser share a login, and both refresh it, each at another server.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_token_refreshed_on_both_at_once_logs_nobody_out() {
+    let server = Server::start().await;
+    server.register("ben").await;
+    let second = lone_server(&server).await;
+    let mut token = login(&server, "ben", PASSWORD).await.1["refresh_token"].clone();
+    for round in 0..20 {
+        let asked = [&server.base, &second, &server.base, &second].map(|base| {
+            let request = server.http.post(format!("{base}/api/auth/refresh")).json(&json!({"refresh_token": token}));
+            async move {
+                let response = request.send().await.unwrap();
+                (response.status().as_u16(), response.json::<Value>().await.unwrap())
+            }
+        });
+        let answers = join_all(asked).await;
+        let next = answers[0].1["refresh_token"].clone();
+        for (status, answer) in &answers {
+            assert_eq!((*status, &answer["refresh_token"]), (200, &next), "round {round}: {answer}");
+        }
+        token = next;
+    }
     server.stop().await;
 }
 
