@@ -138,7 +138,7 @@ pub async fn login(app: &Arc<App>, request: TotpLoginRequest, client: ClientInfo
     let done = app
         .db
         .write(user.uuid().as_u128(), move |tx| {
-            let account = store::users::by_id(tx, user)?.filter(|a| !a.disabled).ok_or_else(dead)?;
+            let account = store::users::held(tx, user)?.filter(|a| !a.disabled).ok_or_else(dead)?;
             let factor = store::totp::of_user(tx, user)?.filter(|f| f.confirmed).ok_or_else(dead)?;
             let (id, secret) = (user.uuid(), opened(&house, user, &factor.sealed));
             if !house.keys.is_derived(STATE, &state(&id, &account.password_hash, &secret), &shown) {
