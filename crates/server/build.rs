@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `MESH_BUILD`: commit and day. Looked up for what is released alone: whoever develops commits often, and would build the
+/// `MESH_BUILD`: commit and day; `MESH_COMMIT`: the commit alone. Looked up for what is released alone: whoever develops commits often, and would build the
 /// whole crate anew each time.
 fn tell_build(top: &Path) {
     let variable = |name: &str| {
@@ -57,4 +57,8 @@ fn tell_build(top: &Path) {
     let stamp = stamp::stamp(top, commit.as_deref(), epoch.as_deref(), released);
     let unknown = if released { "commit unknown" } else { "development build" };
     println!("cargo::rustc-env=MESH_BUILD={}", stamp.as_deref().unwrap_or(unknown));
+    // A day alone is no commit.
+    let hex = |word: &&str| word.len() >= 7 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let commit = stamp.as_deref().and_then(|stamp| stamp.split(' ').next()).filter(hex);
+    println!("cargo::rustc-env=MESH_COMMIT={}", commit.unwrap_or("unknown"));
 }

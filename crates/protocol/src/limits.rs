@@ -21,7 +21,8 @@ pub const HELLO_SECONDS: u64 = 10;
 pub const MAX_MALFORMED: u32 = 10;
 /// A connection's burst of events, as a multiple of `MESH_EVENTS_PER_SECOND`.
 pub const EVENTS_BURST_FACTOR: u32 = 4;
-/// Events of `rtc` that a connection may send a second, beside `MESH_EVENTS_PER_SECOND` for all others.
+/// Events of `rtc` that a connection may send a second, beside `MESH_EVENTS_PER_SECOND` for all others; or as many as of
+/// those, where that is more.
 pub const SIGNALS_PER_SECOND: u32 = 100;
 /// A connection's burst of these: the candidates of thirty calls that begin at once.
 pub const SIGNALS_BURST: u32 = 1_000;

@@ -12,6 +12,7 @@ use crate::{
     service::{admin::Counted, audit::Failures, auth::Callers, hashing::Hasher, limits::Limits, presence::Presence},
     store::Db,
     tasks::Tasks,
+    trace::Tracer,
 };
 
 /// What the use-cases work with.
@@ -28,6 +29,8 @@ pub struct App {
     pub keys: Keys,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Makes traces, where somebody wants them.
+    pub tracer: Option<Arc<Tracer>>,
     /// Starts and stops tasks.
     pub tasks: Tasks,
     /// Who is connected.
@@ -62,11 +65,13 @@ impl App {
         callers: Arc<Callers>,
         tasks: Tasks,
     ) -> Result<Arc<Self>, String> {
+        let metrics = Metrics::new();
         Ok(Arc::new(Self {
+            tracer: Tracer::new(&config, &ids, &clock, &metrics),
             keys,
             ids,
             db,
-            metrics: Metrics::new(),
+            metrics,
             tasks,
             started_ms: clock.now_ms(),
             clock,

@@ -3,6 +3,7 @@
 mod backup;
 mod bench;
 mod database;
+mod db;
 mod doctor;
 mod health;
 mod shell;
@@ -99,6 +100,7 @@ pub fn command() -> Command {
         .subcommand(health::command())
         .subcommand(user::command())
         .subcommands(backup::commands())
+        .subcommand(db::command())
         .subcommand(token::command())
         .subcommands(shell::commands())
         .subcommand(
@@ -150,6 +152,9 @@ fn run(matches: &ArgMatches) -> Outcome {
         && let Some(("verify", sub)) = sub.subcommand()
     {
         return backup::verify(sub);
+    }
+    if let Some(("db", sub)) = matches.subcommand() {
+        return db::run(sub);
     }
     if let Some(("migrate", sub)) = matches.subcommand()
         && let Some(("new", sub)) = sub.subcommand()

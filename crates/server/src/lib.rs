@@ -21,4 +21,5 @@ pub mod service;
 pub mod store;
 pub mod tasks;
 pub mod tls;
+pub mod trace;
 pub mod worker;

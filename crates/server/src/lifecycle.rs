@@ -100,7 +100,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
     let hub = Hub::start(app.clone(), happenings);
     // Only this line sets it.
     let _ = early.set(Arc::downgrade(&hub));
-    worker::start(&app);
+    worker::start(&app)?;
     let (listener, addr) = listen(SocketAddr::from((host, port))).await?;
     let metrics_addr = match app.config.metrics_addr {
         Some(wanted) => Some(serve_metrics(&app, wanted).await?),

@@ -1,10 +1,11 @@
-//! The import rules of `crates/server/src`, where SQL may stand, what the protocol may depend on, and whether the tests
-//! that `docs/security.md` names are there.
+//! The import rules of `crates/server/src`, where SQL may stand, what the protocol may depend on, that migrations expand
+//! before they contract, and whether the tests that `docs/security.md` names are there.
 //!
 //! The server is one crate made of *rooms*: a room is a first-level module. [`ROOMS`] says which room may use which.
 //! Test code is not looked at.
 
 mod claims;
+mod migrations;
 mod reader;
 
 use std::fmt;
@@ -28,7 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// What every room but `domain` may use. They may use one another and `domain`.
-const BASE: &[&str] = &["error", "clock", "ids", "metrics", "config", "tasks", "keys", "outbound", "tls"];
+const BASE: &[&str] = &["error", "clock", "ids", "metrics", "config", "tasks", "keys", "outbound", "tls", "trace"];
 
 /// What puts the rooms together: may use everything.
 const TOP: &[&str] = &["app", "main", "lifecycle", "lib", "cli"];
@@ -89,6 +90,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         findings.extend(check_manifest(&manifest, &text));
     }
 
+    findings.extend(migrations::check(root)?);
     let document = fs::read_to_string(root.join("docs/security.md")).map_err(|e| format!("docs/security.md: {e}"))?;
     findings.extend(claims::check(&document, &sources));
 

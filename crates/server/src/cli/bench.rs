@@ -13,6 +13,7 @@ mod report;
 mod rest;
 mod seed;
 mod send;
+mod signal;
 mod start;
 mod target;
 mod usage;
@@ -39,6 +40,7 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("fanout", "One room, many receivers: as fast as a window allows, then at a fixed rate (with --rate only that)"),
     ("send", "Senders in rooms of their own: acknowledged, durable sends"),
     ("rest", "GET /api/auth/me, GET /api/rooms, a page of history"),
+    ("signal", "The relay of signalling: pairs of peers whose candidates go there and back"),
     ("login", "Logins, and chat beside them"),
     ("mixed", "A day of an office of 200 people in a minute"),
 ];
@@ -171,6 +173,7 @@ impl Bench {
             "fanout" => vec![fanout::saturated(self).await?, fanout::paced(self).await?],
             "send" => vec![send::run(self).await?],
             "rest" => vec![rest::run(self).await?],
+            "signal" => vec![signal::run(self).await?],
             "login" => vec![login::run(self).await?],
             _ => vec![mixed::run(self).await?],
         })

@@ -19,8 +19,11 @@ pub enum DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Parses SQLAlchemy's forms; the error says what is accepted.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// Parses SQLAlchemy's forms.
+    ///
+    /// # Errors
+    /// What is accepted.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("expected {ACCEPTED}"))?;
         let (dialect, driver) = match scheme.split_once('+') {
             Some((dialect, driver)) => (dialect, Some(driver)),

@@ -107,6 +107,20 @@ pub struct Config {
     pub cors_origins: CorsOrigins,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// Where backups are made by themselves.
+    pub backup_dir: Option<PathBuf>,
+    /// How often, hours.
+    pub backup_every_hours: u32,
+    /// How many are kept.
+    pub backup_keep: u32,
+    /// Where traces are sent, without a trailing slash.
+    pub otlp_endpoint: Option<String>,
+    /// What is sent along with them: names and values.
+    pub otlp_headers: Vec<(String, Secret)>,
+    /// Which share of traces is recorded, in millionths.
+    pub trace_sample_ppm: u32,
+    /// What the service is called in traces.
+    pub otel_service_name: String,
     /// The certificate chain (PEM) with which the server speaks TLS itself; with it, [`Config::tls_key`] is set too.
     pub tls_cert: Option<PathBuf>,
     /// Its private key (PEM).
@@ -272,6 +286,13 @@ impl Config {
             let message = "joining several servers comes with a later release; accepted now: unset (one process)";
             return Err(ConfigError::value("MESH_BUS_URL", &database::mask_url(url.expose()), message));
         }
+        if let Some(folder) = &self.backup_dir
+            && !matches!(self.database_url, DatabaseUrl::SqliteFile(_))
+        {
+            let message = "expected DATABASE_URL to name an SQLite file: PostgreSQL is backed up by pg_dump, and a database in \
+                           memory not at all";
+            return Err(ConfigError::value("MESH_BACKUP_DIR", &folder.display().to_string(), message));
+        }
         Ok(())
     }
 
@@ -328,6 +349,13 @@ impl Config {
             max_message_chars: 0,
             cors_origins: CorsOrigins::List(Vec::new()),
             trusted_proxies: Vec::new(),
+            backup_dir: None,
+            backup_every_hours: 0,
+            backup_keep: 0,
+            otlp_endpoint: None,
+            otlp_headers: Vec::new(),
+            trace_sample_ppm: 0,
+            otel_service_name: String::new(),
             tls_cert: None,
             tls_key: None,
             metrics_addr: None,

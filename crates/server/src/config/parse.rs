@@ -267,3 +267,35 @@ pub(super) fn log_filter(text: &str) -> Parsed<String> {
 pub(super) fn text(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
+
+/// `name=value`, several by comma; values are percent-encoded (W3C Baggage, as OpenTelemetry has it).
+pub(super) fn headers(text: &str) -> Parsed<Vec<(String, Secret)>> {
+    let expected = || "expected name=value, several by comma, such as authorization=Bearer%20TOKEN".to_owned();
+    let one = |pair: &str| {
+        let (name, value) = pair.split_once('=').ok_or_else(expected)?;
+        let name = name.trim().to_ascii_lowercase();
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        let value = percent_decoded(value.trim()).ok_or_else(expected)?;
+        let fits = !name.is_empty() && name.bytes().all(is_token) && !value.chars().any(char::is_control);
+        if fits { Ok((name, Secret::new(value))) } else { Err(expected()) }
+    };
+    text.split(',').filter(|pair| !pair.trim().is_empty()).map(one).collect()
+}
+
+/// RFC 3986, section 2.1.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let digit = |byte: Option<u8>| byte.and_then(|b| char::from(b).to_digit(16)).and_then(|n| u8::try_from(n).ok());
+        out.push(if byte == b'%' { digit(rest.next())? << 4 | digit(rest.next())? } else { byte });
+    }
+    String::from_utf8(out).ok()
+}
+
+/// A share from 0 to 1, in millionths.
+pub(super) fn share(text: &str) -> Parsed<u32> {
+    let parsed = text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1,000,000")]
+    parsed.map(|share| (share * 1e6).round() as u32).ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}

@@ -411,6 +411,70 @@ pub const TABLE: &[Variable] = &[
         |c, v| parse::proxies(v).map(|x| c.trusted_proxies = x),
     ),
     row(
+        "MESH_BACKUP_DIR",
+        "backup-dir",
+        text(
+            "Folder for backups of the SQLite database, made and verified while the server runs",
+            "Dossier des sauvegardes de la base SQLite, faites et vérifiées pendant que le serveur tourne",
+        ),
+        |c, v| parse::text(v).map(|x| c.backup_dir = Some(x.into())),
+    )
+    .unset("none: no backups by itself", "aucun : pas de sauvegardes automatiques"),
+    row(
+        "MESH_BACKUP_EVERY_HOURS",
+        "backup-every-hours",
+        text("A backup each so many hours: 1 to 8760", "Une sauvegarde toutes les tant d'heures : de 1 à 8760"),
+        |c, v| number(v, 1, 8_760).map(|x| c.backup_every_hours = x),
+    )
+    .default("24"),
+    row(
+        "MESH_BACKUP_KEEP",
+        "backup-keep",
+        text(
+            "How many backups are kept, the oldest go: 1 to 10000",
+            "Nombre de sauvegardes gardées, les plus anciennes partent : de 1 à 10000",
+        ),
+        |c, v| number(v, 1, 10_000).map(|x| c.backup_keep = x),
+    )
+    .default("7"),
+    row(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "otel-exporter-otlp-endpoint",
+        text(
+            "An OpenTelemetry collector for traces (OTLP over HTTP, JSON), such as `http://localhost:4318`",
+            "Un collecteur OpenTelemetry pour les traces (OTLP par HTTP, JSON), comme `http://localhost:4318`",
+        ),
+        |c, v| parse::http_url(v).map(|x| c.otlp_endpoint = Some(x)),
+    )
+    .unset("none: no traces", "aucun : pas de traces"),
+    row(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "otel-exporter-otlp-headers",
+        text(
+            "Headers that the collector asks for: `name=value`, several by comma",
+            "En-têtes que demande le collecteur : `nom=valeur`, séparés par des virgules",
+        ),
+        |c, v| parse::headers(v).map(|x| c.otlp_headers = x),
+    )
+    .secrecy(Secrecy::Secret, "OTEL_EXPORTER_OTLP_HEADERS_FILE", "otel-exporter-otlp-headers-file"),
+    row(
+        "OTEL_SERVICE_NAME",
+        "otel-service-name",
+        text("What traces call this server", "Le nom de ce serveur dans les traces"),
+        |c, v| parse::text(v).map(|x| c.otel_service_name = x),
+    )
+    .default("mesh-server"),
+    row(
+        "OTEL_TRACES_SAMPLER_ARG",
+        "otel-traces-sampler-arg",
+        text(
+            "Which share of traces is recorded: 0 to 1, such as `0.05`",
+            "La part des traces enregistrées : de 0 à 1, comme `0.05`",
+        ),
+        |c, v| parse::share(v).map(|x| c.trace_sample_ppm = x),
+    )
+    .default("1"),
+    row(
         "MESH_TLS_CERT",
         "tls-cert",
         text(

@@ -91,8 +91,9 @@ fn metrics() -> Router<Arc<App>> {
 /// What stands on `MESH_METRICS_ADDR`: the figures and nothing else.
 pub fn metrics_router(app: Arc<App>) -> Router {
     let (ids, origins, figures) = (app.ids.clone(), app.config.cors_origins.clone(), app.metrics.clone());
+    let tracer = app.tracer.clone();
     let routes = problem::fallbacks(metrics()).layer(from_fn(shell::note_route)).with_state(app);
-    shell::wrap(routes, ids, origins, figures)
+    shell::wrap(routes, ids, origins, figures, tracer)
 }
 
 /// The whole HTTP side of a server.
@@ -107,6 +108,7 @@ pub fn router_with(app: Arc<App>, more: Router<Arc<App>>) -> Router {
         routes = routes.merge(metrics());
     }
     let (ids, origins, figures) = (app.ids.clone(), app.config.cors_origins.clone(), app.metrics.clone());
+    let tracer = app.tracer.clone();
     let routes = problem::fallbacks(routes.merge(documents()).merge(more));
-    shell::wrap(routes.layer(from_fn(shell::note_route)).with_state(app), ids, origins, figures)
+    shell::wrap(routes.layer(from_fn(shell::note_route)).with_state(app), ids, origins, figures, tracer)
 }

@@ -24,6 +24,7 @@ use crate::{
     error::{Error, Kind},
     ids::Ids,
     metrics::Metrics,
+    trace::{self, Kind as SpanKind, Span, Tracer, Value},
 };
 
 /// The header that names a request.
@@ -38,7 +39,13 @@ struct Shell {
     with_cors: Cors<Router>,
     ids: Ids,
     metrics: Arc<Metrics>,
+    tracer: Option<Arc<Tracer>>,
 }
+
+/// What is asked all the time, and says nothing new.
+const UNTRACED: &[&str] = &["/health", "/ready", "/metrics"];
+/// The methods that a trace tells apart.
+const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// Where the router leaves word of which route took a request.
 #[derive(Clone, Default)]
@@ -53,8 +60,14 @@ pub(super) async fn note_route(path: Option<MatchedPath>, request: Request, next
 }
 
 /// Puts the shell around a router.
-pub(super) fn wrap(router: Router, ids: Ids, origins: CorsOrigins, metrics: Arc<Metrics>) -> Router {
-    let shell = Arc::new(Shell { with_cors: cors(origins).layer(router.clone()), router, ids, metrics });
+pub(super) fn wrap(
+    router: Router,
+    ids: Ids,
+    origins: CorsOrigins,
+    metrics: Arc<Metrics>,
+    tracer: Option<Arc<Tracer>>,
+) -> Router {
+    let shell = Arc::new(Shell { with_cors: cors(origins).layer(router.clone()), router, ids, metrics, tracer });
     Router::new().fallback_service(service_fn(move |request: Request| {
         let shell = Arc::clone(&shell);
         async move { Ok::<_, Infallible>(shell.answer(request).await) }
@@ -89,7 +102,13 @@ impl Shell {
             method = %request.method(),
             path = %without_codes(request.uri().path()),
         );
-        let answer = AssertUnwindSafe(self.route(request)).catch_unwind().instrument(span.clone()).await;
+        let traced = self.trace(&request);
+        let context = traced.as_ref().map(Span::context);
+        let answering = AssertUnwindSafe(self.route(request)).catch_unwind().instrument(span.clone());
+        let answer = match context {
+            None => answering.await,
+            Some(context) => trace::scoped(context, answering).await,
+        };
         let _entered = span.entered();
         let mut response = answer.unwrap_or_else(|panic| {
             tracing::error!(panic = words(&*panic), "a handler panicked");
@@ -103,8 +122,21 @@ impl Shell {
         }
         let (took, status) = (started.elapsed(), response.status().as_u16());
         self.metrics.http.answered(method.as_str(), route.0.get().map(MatchedPath::as_str), status, took);
+        if let Some(traced) = traced {
+            traced_end(traced, &method, route.0.get().map(MatchedPath::as_str), status);
+        }
         tracing::debug!(status, latency_ms = took.as_secs_f64() * 1e3, "answered");
         response
+    }
+
+    /// Begins the request's span, where traces are wanted; its name is known when it is answered.
+    fn trace(&self, request: &Request) -> Option<Span> {
+        let tracer = self.tracer.as_ref()?;
+        if UNTRACED.contains(&request.uri().path()) {
+            return None;
+        }
+        let parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+        tracer.begin("request", SpanKind::Server, parent)
     }
 
     async fn route(&self, request: Request) -> Response {
@@ -134,6 +166,16 @@ impl Shell {
             Some(given) => given.clone(),
             None => HeaderValue::try_from(self.ids.uuid().to_string()).unwrap_or(HeaderValue::from_static("none")),
         }
+    }
+}
+
+/// Ends a request's span. It says the router's pattern: the path may hold what must not be told, such as an invite's code.
+fn traced_end(mut span: Span, method: &Method, route: Option<&str>, status: u16) {
+    let method = METHODS.iter().find(|known| **known == method.as_str()).copied().unwrap_or("_OTHER");
+    span.note_route(method, route);
+    span.note("http.response.status_code", Value::Int(i64::from(status)));
+    if status >= 500 {
+        span.fail(if status == 503 { "unavailable" } else { "internal" });
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn send_from(origins: CorsOrigins, request: Request) -> Respons
     let thing = on_get(|| async { "thing" }).post(|Json(room): Json<CreateRoomRequest>| async { room.name });
     let routes: Router<()> = router::documents();
     let routes = routes.route("/api/thing", thing).route("/panic", on_get(panic));
-    shell::wrap(problem::fallbacks(routes), Ids::new(Clock::System), origins, Metrics::new())
+    shell::wrap(problem::fallbacks(routes), Ids::new(Clock::System), origins, Metrics::new(), None)
         .oneshot(request)
         .await
         .unwrap()

@@ -3,6 +3,7 @@
 //! Counting is one relaxed addition, for a whole batch where there is one, and keeps nothing for a connection. Every
 //! label comes from a table of the program (event types, codes, routes): never from what a client sent.
 
+mod backups;
 mod http;
 mod process;
 mod push;
@@ -23,6 +24,7 @@ use mesh_protocol::{
     event::{ClientEvent, ServerEvent},
 };
 
+pub use backups::Backups;
 pub use http::{Http, ROUTE_UNKNOWN};
 pub use push::{ATTEMPTS, Push};
 pub use store::{Store, Trouble};
@@ -242,6 +244,12 @@ pub struct Metrics {
     pub logins: Counters,
     /// Times at which the wall clock was found to have been moved.
     pub clock_jumps: Counter,
+    /// Spans of traces that the collector took.
+    pub spans_sent: Counter,
+    /// Spans that were dropped: too many waited, or the collector did not take them.
+    pub spans_dropped: Counter,
+    /// Backups that are made by themselves.
+    pub backups: Backups,
     /// Notifications of whoever is away.
     pub push: Push,
     /// HTTP requests.
@@ -272,6 +280,9 @@ impl Default for Metrics {
             resumes: Counters::new(RESUMES),
             logins: Counters::new(LOGINS),
             clock_jumps: Counter::default(),
+            spans_sent: Counter::default(),
+            spans_dropped: Counter::default(),
+            backups: Backups::default(),
             push: Push::default(),
             http: Http::default(),
         }
@@ -335,6 +346,9 @@ impl Metrics {
         text.counters("mesh_logins", "Attempts to log in, by outcome.", "outcome", self.logins.read());
         let help = "Times at which the wall clock was found to have been moved.";
         text.counter("mesh_clock_jumps", help, self.clock_jumps.get());
+        text.family("mesh_trace_spans", Kind::Counter, "Spans of traces, by what became of them.");
+        text.sample("_total", &[("outcome", "sent")], self.spans_sent.get());
+        text.sample("_total", &[("outcome", "dropped")], self.spans_dropped.get());
         self.push.write(text);
         self.http.write(text);
     }

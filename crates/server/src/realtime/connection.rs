@@ -125,7 +125,7 @@ pub(super) async fn serve(io: Stream, early: Bytes, hub: Arc<Hub>, conn: Arc<Con
     let mut connection = Connection {
         io,
         bucket: Bucket::new(rate, rate.saturating_mul(EVENTS_BURST_FACTOR), dispatch::now_ms(&app)),
-        signals: Bucket::new(SIGNALS_PER_SECOND, SIGNALS_BURST, dispatch::now_ms(&app)),
+        signals: Bucket::new(SIGNALS_PER_SECOND.max(rate), SIGNALS_BURST.max(rate), dispatch::now_ms(&app)),
         conn,
         hub,
         decoder: Decoder::new(MAX_FRAME_BYTES),

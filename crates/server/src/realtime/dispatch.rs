@@ -39,6 +39,7 @@ use crate::{
         auth::{self, Caller},
         ice, info, rooms,
     },
+    trace::{self, Kind, Span},
 };
 
 /// Events refused for their rate in a row that end a connection with 4429.
@@ -58,6 +59,8 @@ pub(super) struct Answer {
     pub(super) hub: Arc<Hub>,
     pub(super) conn: Arc<Conn>,
     pub(super) id: Option<Box<str>>,
+    /// Over when the answer is given.
+    span: Option<Span>,
 }
 
 impl Answer {
@@ -71,6 +74,9 @@ impl Answer {
     }
 
     pub(super) fn refuse(&self, refusal: Refusal) {
+        if let Some(span) = &self.span {
+            span.fail(refusal.code.as_str());
+        }
         self.send(self.hub.encoder.error(refusal, self.peer(), self.id.as_deref()));
     }
 
@@ -98,7 +104,7 @@ fn malformed(c: &mut Connection, id: Option<String>, message: String) {
 }
 
 fn answer(c: &Connection, id: Option<&str>) -> Answer {
-    Answer { hub: c.hub.clone(), conn: c.conn.clone(), id: id.map(Into::into) }
+    Answer { hub: c.hub.clone(), conn: c.conn.clone(), id: id.map(Into::into), span: None }
 }
 
 /// A binary frame: no event is one.
@@ -117,11 +123,12 @@ pub(super) fn text(c: &mut Connection, text: &str) -> Option<Command> {
     };
     c.malformed = 0;
     let id = envelope.id.as_deref();
-    let answer = answer(c, id.filter(|id| valid_id(id)));
+    let mut answer = answer(c, id.filter(|id| valid_id(id)));
     let now = now_ms(c.hub.app());
+    let rate = c.hub.app().config.events_per_second;
     let (bucket, rate) = match envelope.kind.starts_with("rtc.") {
-        true => (&mut c.signals, SIGNALS_PER_SECOND),
-        false => (&mut c.bucket, c.hub.app().config.events_per_second),
+        true => (&mut c.signals, SIGNALS_PER_SECOND.max(rate)),
+        false => (&mut c.bucket, rate),
     };
     if let Err(wait) = bucket.take(now, 1) {
         c.flooding += 1;
@@ -140,7 +147,13 @@ pub(super) fn text(c: &mut Connection, text: &str) -> Option<Command> {
     match ClientEvent::parse(&envelope.kind, envelope.payload_text()) {
         Ok(event) => {
             c.hub.app().metrics.events_in.count(event.index());
-            act(c, event, &envelope, answer)
+            answer.span = c.hub.app().tracer.as_ref().and_then(|t| t.begin(event.name(), Kind::Server, None));
+            let context = answer.span.as_ref().map(Span::context);
+            match context {
+                None => act(c, event, &envelope, answer),
+                Some(context) => trace::within(context.clone(), || act(c, event, &envelope, answer))
+                    .map(|command| Box::pin(trace::scoped(context, command)) as Command),
+            }
         }
         Err(EventError::UnknownType) => {
             let kind: String = envelope.kind.chars().take(100).collect();

@@ -13,6 +13,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version, with the commit that was built and its day as far as they are known.
 pub const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MESH_BUILD"), ")");
 
+/// The commit that was built, or `unknown`.
+pub const COMMIT: &str = env!("MESH_COMMIT");
+
 /// `GET /api/info`.
 pub fn info(app: &App) -> Info {
     Info {

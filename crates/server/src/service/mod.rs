@@ -5,6 +5,7 @@ pub mod admin;
 pub mod amend;
 pub mod audit;
 pub mod auth;
+pub mod backups;
 pub mod bans;
 pub mod calls;
 pub mod capabilities;

@@ -11,7 +11,7 @@ use rusqlite::{
     backup::{Backup, StepResult},
 };
 
-use super::migrate;
+use super::{db::Tx, migrate};
 
 // SQLite's alone, so not among the statements that both databases prepare.
 const SNAPSHOT: &str = "SELECT COUNT(*) FROM sqlite_schema";
@@ -120,6 +120,11 @@ fn fill(from: &Path, part: &Path, progress: &mut impl FnMut(i32, i32)) -> Result
     // One file that can be read anywhere, without a log beside it.
     copy.pragma_update(None, "journal_mode", "DELETE").map_err(told(part))?;
     copy.close().map_err(|(_, e)| told(part)(e))
+}
+
+/// A room whose log has holes, where there is one.
+pub(super) fn hole(tx: &mut Tx<'_>) -> crate::error::Result<Option<String>> {
+    tx.row(HOLES, &[])?.map(|row| row.text(0).map(str::to_owned)).transpose()
 }
 
 /// Whether a copy is whole: the file itself, its migrations, and each room's log without holes.

@@ -23,6 +23,7 @@ use crate::{
     domain::happening::Happening,
     error::{Error, Kind, Result},
     metrics,
+    trace::{self, Span},
 };
 
 /// Jobs that may wait for a thread; beyond it callers are told to try again.
@@ -173,6 +174,22 @@ impl Tx<'_> {
         Ok(self.rows(sql, params)?.into_iter().next())
     }
 
+    /// As [`Self::exec`], with a statement that is made from the database's own catalog.
+    pub(super) fn exec_of(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64> {
+        match &mut self.conn {
+            Conn::Sqlite(session) => session.exec(sql, params),
+            Conn::Postgres(session) => session.exec(sql, params),
+        }
+    }
+
+    /// As [`Self::rows`], with a statement that is made from the database's own catalog.
+    pub(super) fn rows_of(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+        match &mut self.conn {
+            Conn::Sqlite(session) => session.rows(sql, params),
+            Conn::Postgres(session) => session.rows(sql, params),
+        }
+    }
+
     /// Tells the world of a change, once it is committed.
     pub fn publish(&mut self, happening: Happening) {
         self.published.push(happening);
@@ -220,11 +237,17 @@ struct Work<F, D, T> {
     done: D,
     outcome: Option<Result<T>>,
     submitted: Instant,
+    /// Over when the outcome is told.
+    span: Option<Span>,
 }
 
 impl<F, D, T> Work<F, D, T> {
-    fn new(work: F, done: D) -> Box<Self> {
-        Box::new(Self { work, done, outcome: None, submitted: Instant::now() })
+    fn new(name: &'static str, system: &'static str, work: F, done: D) -> Box<Self> {
+        let mut span = trace::child(name, trace::Kind::Client);
+        if let Some(span) = &mut span {
+            span.note("db.system.name", trace::Value::Word(system));
+        }
+        Box::new(Self { work, done, outcome: None, submitted: Instant::now(), span })
     }
 }
 
@@ -239,6 +262,11 @@ where
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> bool {
+        if let Some(span) = &mut self.span {
+            // A job may run again: each run leaves its mark.
+            let waited = span.micros();
+            span.note("mesh.store.began_us", trace::Value::Int(waited));
+        }
         // A panic in one job must neither poison the thread nor the jobs that share its transaction.
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(tx)))
             .unwrap_or_else(|_| Err(Error::internal("a job panicked; the log says where")));
@@ -263,6 +291,10 @@ where
             (Some(Ok(value)), Ok(())) => Ok(value),
             (None, Ok(())) => Err(Error::internal("a job was never run")),
         };
+        if let (Some(span), Err(e)) = (&self.span, &outcome) {
+            span.fail(e.code);
+        }
+        drop(self.span);
         (self.done)(outcome);
     }
 }
@@ -279,6 +311,8 @@ pub(super) struct Queues {
 #[derive(Clone)]
 pub struct Db {
     queues: Arc<Queues>,
+    /// What traces call it.
+    system: &'static str,
 }
 
 impl Db {
@@ -292,7 +326,8 @@ impl Db {
             DatabaseUrl::SqliteMemory => sqlite::open(sqlite::Place::Memory, sink)?,
             DatabaseUrl::Postgres(url) => postgres::open(url, sink)?,
         };
-        Ok(Self { queues: Arc::new(queues) })
+        let system = if matches!(url, DatabaseUrl::Postgres(_)) { "postgresql" } else { "sqlite" };
+        Ok(Self { queues: Arc::new(queues), system })
     }
 
     /// Runs a job that changes the database, in a transaction, and waits for the commit. Jobs with the same `key`
@@ -321,7 +356,7 @@ impl Db {
         #[allow(clippy::cast_possible_truncation)]
         let index = (key % writers.len().max(1) as u128) as usize;
         match writers.get(index) {
-            Some(queue) => self.enqueue(queue, Work::new(work, done)),
+            Some(queue) => self.enqueue(queue, Work::new("store.write", self.system, work, done)),
             None => done(Err(gone())),
         }
     }
@@ -333,7 +368,7 @@ impl Db {
     pub async fn read<T: Send + 'static>(&self, work: impl Fn(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
         let (tell, told) = oneshot::channel();
         let done = move |outcome| drop(tell.send(outcome));
-        self.enqueue(&self.queues.readers, Work::new(work, done));
+        self.enqueue(&self.queues.readers, Work::new("store.read", self.system, work, done));
         told.await.unwrap_or_else(|_| Err(gone()))
     }
 

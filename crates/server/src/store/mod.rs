@@ -5,6 +5,7 @@ pub mod audit;
 pub mod backup;
 pub mod bans;
 pub mod changes;
+pub mod copy;
 pub mod db;
 pub mod direct;
 pub mod farewell;
@@ -77,7 +78,7 @@ pub fn prepare_all(tx: &mut Tx<'_>) -> Result<()> {
     all_statements(tx).try_for_each(|(_, sql)| tx.prepare(sql))
 }
 
-/// Writes what is there already: it changes nothing, and reaches the disk.
+/// Writes what means nothing, and reaches the disk.
 ///
 /// # Errors
 /// Where nothing can be written.

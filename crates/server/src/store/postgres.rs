@@ -53,7 +53,7 @@ pub(super) struct Session {
     /// As SQLite's readers: what changes something is refused.
     read_only: bool,
     client: Option<Client>,
-    statements: HashMap<&'static str, Statement>,
+    statements: HashMap<String, Statement>,
     /// The running job has changed something.
     wrote: bool,
     /// A statement failed: PostgreSQL answers a later COMMIT with a rollback, and says so to nobody.
@@ -108,6 +108,13 @@ impl Session {
         }
     }
 
+    /// A connection for work of its own, outside the store's threads.
+    pub(super) fn alone(url: &str, read_only: bool) -> Result<Self, String> {
+        let mut session = Self::new(settings(url)?, read_only);
+        session.connect().map_err(|e| unreachable(&e))?;
+        Ok(session)
+    }
+
     /// Connects where it is not connected.
     fn connect(&mut self) -> Result<(), postgres::Error> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
@@ -139,23 +146,23 @@ impl Session {
         self.client()?.batch_execute(sql).map_err(|e| self.failed(e))
     }
 
-    fn statement(&mut self, sql: &'static str) -> Result<Statement> {
+    fn statement(&mut self, sql: &str) -> Result<Statement> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
         let statement = self.client()?.prepare(sql).map_err(|e| self.failed(e))?;
-        self.statements.insert(sql, statement.clone());
+        self.statements.insert(sql.to_owned(), statement.clone());
         Ok(statement)
     }
 
-    pub(super) fn exec(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
+    pub(super) fn exec(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64> {
         self.wrote = true;
         let statement = self.statement(sql)?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
         self.client()?.execute(&statement, &params).map_err(|e| self.failed(e))
     }
 
-    pub(super) fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+    pub(super) fn rows(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>> {
         // `UPDATE … RETURNING` changes too.
         self.wrote |= !sql.starts_with("SELECT");
         let statement = self.statement(sql)?;
@@ -186,15 +193,23 @@ fn read_row(row: &postgres::Row) -> Result<Row, postgres::Error> {
     Ok(Row(cells))
 }
 
-/// Opens the database; the threads end when the queues' senders are gone.
-pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
+/// How to reach the database of a URL.
+fn settings(url: &str) -> Result<(Config, MakeRustlsConnect), String> {
     let mut way = tls::read(url)?;
     way.0.application_name("mesh-server").connect_timeout(Duration::from_secs(10));
+    Ok(way)
+}
+
+fn unreachable(e: &postgres::Error) -> String {
+    let cause = std::error::Error::source(e).map(|s| format!(": {s}")).unwrap_or_default();
+    format!("cannot connect to PostgreSQL: {e}{cause}")
+}
+
+/// Opens the database; the threads end when the queues' senders are gone.
+pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
+    let way = settings(url)?;
     let mut first = Session::new(way.clone(), false);
-    first.connect().map_err(|e| {
-        let cause = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
-        format!("cannot connect to PostgreSQL: {e}{cause}")
-    })?;
+    first.connect().map_err(|e| unreachable(&e))?;
     drop(first);
     let dead = Arc::new(AtomicBool::new(false));
     let figures: Arc<metrics::Store> = Arc::default();

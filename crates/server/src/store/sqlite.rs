@@ -107,6 +107,12 @@ impl Session {
         Ok(Self { conn, in_job: false, savepoint: false, spoiled: false, trouble: None, wrote: false })
     }
 
+    /// A connection for work of its own, outside the store's threads.
+    pub(super) fn alone(path: &std::path::Path, read_only: bool) -> Result<Self, String> {
+        Self::open(&Place::File(path.to_owned()), "", read_only)
+            .map_err(|e| format!("cannot open the database {}: {e}", path.display()))
+    }
+
     fn control(&self, sql: &'static str) -> rusqlite::Result<()> {
         self.conn.prepare_cached(sql)?.execute([]).map(drop)
     }
@@ -129,12 +135,12 @@ impl Session {
         outcome
     }
 
-    pub(super) fn exec(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
+    pub(super) fn exec(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64> {
         let outcome = self.try_exec(sql, params);
         self.noted(outcome)
     }
 
-    pub(super) fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+    pub(super) fn rows(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>> {
         let outcome = self.try_rows(sql, params);
         self.noted(outcome)
     }
@@ -144,14 +150,14 @@ impl Session {
         self.noted(outcome)
     }
 
-    fn try_exec(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64> {
+    fn try_exec(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64> {
         self.before_change()?;
         let mut statement = self.conn.prepare_cached(sql).map_err(failed)?;
         bind(&mut statement, params)?;
         statement.raw_execute().map(|n| n as u64).map_err(failed)
     }
 
-    fn try_rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+    fn try_rows(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>> {
         // `UPDATE … RETURNING` changes too.
         if !sql.starts_with("SELECT") {
             self.before_change()?;
@@ -224,6 +230,12 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
         let _ = super::backup::make(path);
     }
     let mut session = Session::open(&place, &name, false).map_err(say)?;
+    // SQLite opens it all the same, for reading, and would stay so when the cause is gone.
+    if session.conn.is_readonly("main").map_err(say)?
+        && let Place::File(path) = &place
+    {
+        return Err(format!("cannot write the database {}: the file or its file system is read-only", path.display()));
+    }
     // In memory, readers would hold the writer up: there is one connection for all.
     let readers = match place {
         Place::File(_) => {
@@ -318,6 +330,7 @@ fn transaction(
 /// Runs jobs in one transaction with one flush; what they published.
 fn commit(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<Vec<crate::domain::happening::Happening>> {
     (session.trouble, session.wrote) = (None, false);
+    let changes = session.conn.total_changes();
     session.control("BEGIN IMMEDIATE").map_err(failed)?;
     let mut published = Vec::new();
     for job in jobs {
@@ -340,6 +353,10 @@ fn commit(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<Vec<crate:
         if session.conn.is_autocommit() {
             return Err(Error::internal("SQLite took the transaction back"));
         }
+        // The job is not to blame, and the others would fare no better.
+        if !keep && session.trouble.is_some() {
+            return Err(Error::internal("the database takes no writes"));
+        }
         if session.savepoint {
             if !keep {
                 session.control("ROLLBACK TO job").map_err(failed)?;
@@ -348,5 +365,7 @@ fn commit(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<Vec<crate:
         }
     }
     session.control("COMMIT").map_err(failed)?;
+    // A statement that found no rows has not shown that the disk takes any.
+    session.wrote &= session.conn.total_changes() != changes;
     Ok(published)
 }

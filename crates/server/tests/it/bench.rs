@@ -28,7 +28,7 @@ fn every_scenario_runs_in_small() {
     assert_eq!((&report["faultless"], &report["quick"]), (&true.into(), &true.into()));
     let outcomes = report["outcomes"].as_array().unwrap();
     let names: BTreeSet<&str> = outcomes.iter().map(|outcome| outcome["scenario"].as_str().unwrap()).collect();
-    let all = ["fanout", "fanout-paced", "idle", "join", "login", "mixed", "rest", "send", "start", "storm"];
+    let all = ["fanout", "fanout-paced", "idle", "join", "login", "mixed", "rest", "send", "signal", "start", "storm"];
     assert_eq!(names, BTreeSet::from(all));
     let page = std::fs::read_to_string(dir.path().join("bench.html")).unwrap();
     for outcome in outcomes {

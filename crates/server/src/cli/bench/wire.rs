@@ -26,6 +26,8 @@ pub(super) struct Socket {
     rest: Vec<u8>,
     /// What was read so far, frames and all.
     pub(super) bytes: u64,
+    /// Its peer id, once it was welcomed.
+    pub(super) peer: Box<str>,
 }
 
 fn broken(e: io::Error) -> String {
@@ -39,7 +41,8 @@ impl Socket {
         let hello =
             json!({"type": "system.hello", "id": "hello", "payload": {"peer_type": "client", "version": "bench"}});
         socket.say(&[hello.to_string()]).await?;
-        socket.answer("hello", |_| {}).await?;
+        let welcome = socket.answer("hello", |_| {}).await?;
+        socket.peer = welcome["peer_id"].as_str().unwrap_or_default().into();
         Ok(socket)
     }
 
@@ -67,7 +70,7 @@ impl Socket {
         }
         rest.drain(..end);
         rest.shrink_to_fit();
-        Ok(Self { io, rest, bytes: 0 })
+        Ok(Self { io, rest, bytes: 0, peer: Box::default() })
     }
 
     /// Joins a room; `each` gets whatever comes up to the answer and with it. The answer's payload.
@@ -251,6 +254,12 @@ impl Reader {
         let room = frame.get(self.at.checked_sub(36)?..self.at)?;
         Some((room, digits(&frame[self.at + KEY.len()..])))
     }
+}
+
+/// A whole number that stands under a name.
+pub(super) fn number_of(frame: &[u8], name: &str) -> Option<u64> {
+    let key = format!("\"{name}\":");
+    find(frame, key.as_bytes()).map(|at| digits(&frame[at + key.len()..]))
 }
 
 /// The time that a message's author wrote at its beginning: see [`super::load::said_at`].

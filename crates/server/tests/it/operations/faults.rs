@@ -10,9 +10,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{parse, sum};
+use super::{parse, scrape, sum};
 use crate::{
-    kit::{Account, Binary, Database, Peer, Server, postgres_url, skipped, soon},
+    kit::{Account, Binary, Database, Peer, Server, output, postgres_url, skipped, soon},
     process::Rest,
 };
 
@@ -59,8 +59,21 @@ impl House {
         panic!("nothing was refused");
     }
 
-    /// Everywhere it is told what is wrong, and what needs no writing goes on.
+    async fn figure(&self, name: &str) -> f64 {
+        let figures = self.rest.http.get(format!("{}/metrics", self.rest.base)).send().await.unwrap();
+        sum(&parse(&figures.text().await.unwrap()), name, &[])
+    }
+
+    /// Everywhere it is told what is wrong, and what needs no writing goes on; also after the server has tried to write by
+    /// itself, and could not.
     async fn tells(&self, code: &str) {
+        let failed = self.figure("mesh_store_transactions_failed_total").await;
+        soon("attempts to write", async {
+            while self.figure("mesh_store_transactions_failed_total").await < failed + 2.0 {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        })
+        .await;
         let (status, ready) = self.rest.ask("GET", "/ready", None, None).await;
         assert_eq!((status, &ready["code"]), (503, &json!(code)), "{ready}");
         assert_eq!(self.rest.ask("GET", "/health", None, None).await.0, 200);
@@ -101,19 +114,23 @@ impl House {
 }
 
 /// A file system of its own, small, in memory.
-struct Disk(PathBuf);
+pub(super) struct Disk(PathBuf);
 
 impl Disk {
     /// Needs root.
-    fn mount(at: PathBuf, size: &str) -> Option<Self> {
+    pub(super) fn mount(at: PathBuf, size: &str) -> Option<Self> {
         std::fs::create_dir(&at).unwrap();
         let mounted =
             Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).output();
         mounted.is_ok_and(|mounted| mounted.status.success()).then_some(Self(at))
     }
 
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+
     /// Takes all the room that is left.
-    fn fill(&self) -> PathBuf {
+    pub(super) fn fill(&self) -> PathBuf {
         let path = self.0.join("ballast");
         let mut ballast = std::fs::File::create(&path).unwrap();
         while ballast.write_all(&[1; 4096]).is_ok() {}
@@ -164,9 +181,10 @@ async fn a_file_that_may_not_grow_does_not_kill() {
 struct Strace(Child);
 
 impl Strace {
-    fn inject(pid: u32, fault: &str) -> Option<Self> {
+    fn inject(pid: u32, calls: &str, error: &str) -> Option<Self> {
         let mut command = Command::new("strace");
-        command.args(["-f", "-e", &format!("inject={fault}"), "-e", "trace=fsync,fdatasync", "-p", &pid.to_string()]);
+        let (fault, trace) = (format!("inject={calls}:error={error}"), format!("trace={calls}"));
+        command.args(["-f", "-e", &fault, "-e", &trace, "-p", &pid.to_string()]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().ok()?;
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let attached = lines.by_ref().map_while(Result::ok).any(|line| line.contains(" attached"));
@@ -187,13 +205,79 @@ impl Drop for Strace {
 async fn a_disk_that_fails_to_flush_acknowledges_nothing() {
     let database = Database::sqlite();
     let mut house = House::open(&database).await;
-    let Some(strace) = Strace::inject(house.binary.pid(), "fsync,fdatasync:error=EIO") else {
+    let Some(strace) = Strace::inject(house.binary.pid(), "fsync,fdatasync", "EIO") else {
         return skipped("a disk that fails", "the right to trace (strace)");
     };
     assert_eq!(house.say_until_refused().await, (503, json!("disk_failing")));
     house.tells("disk_failing").await;
     drop(strace);
     house.recovers(&database).await;
+}
+
+/// As a file system is that the kernel made read-only after an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_system_that_takes_no_writes_any_more_is_told() {
+    let database = Database::sqlite();
+    let mut house = House::open(&database).await;
+    let Some(strace) = Strace::inject(house.binary.pid(), "pwrite64", "EROFS") else {
+        return skipped("a file system that turns read-only", "the right to trace (strace)");
+    };
+    assert_eq!(house.say_until_refused().await, (503, json!("disk_failing")));
+    house.tells("disk_failing").await;
+    drop(strace);
+    house.recovers(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_file_system_is_named_at_the_start() {
+    let mut database = Database::sqlite();
+    let Some(disk) = Disk::mount(database.dir.path().join("disk"), "3m") else {
+        return skipped("a read-only file system", "the right to mount");
+    };
+    database.url = format!("sqlite:///{}", disk.0.join("mesh.db").display());
+    let house = House::open(&database).await;
+    let (status, log) = house.binary.stop();
+    assert!(status.success(), "{log}");
+    let remount = |how: &str| Command::new("mount").args(["-o", how]).arg(&disk.0).status().unwrap().success();
+    assert!(remount("remount,ro"));
+    let mut command = Binary::command(database.dir.path());
+    command.envs([("DATABASE_URL", database.url.as_str()), ("MESH_PORT", "0")]);
+    let (status, _, errors) = output(command);
+    assert_eq!(status, Some(1), "{errors}");
+    let last = errors.lines().last().unwrap();
+    assert!(last.starts_with("mesh-server: ") && last.contains("mesh.db") && last.contains("read"), "{errors}");
+    assert!(remount("remount,rw"));
+    let binary = Binary::start(&database, &[]);
+    let rest = Rest::of(&binary);
+    assert_eq!(rest.messages(&house.ana, &house.room).await.len(), 1);
+}
+
+/// Forward by a day and back by two: numbers go on, nobody is cut off who need not be, and it is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_loses_nothing() {
+    let server = Server::start_with(&[("MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "43200")]).await;
+    let (ana, ben) = (server.register("ana").await, server.register("ben").await);
+    let room = server.room(&ana, "Cuisine").await;
+    server.add(&ana, &room, &ben).await;
+    let (mut a, mut b) = (server.peer(&ana).await, server.peer(&ben).await);
+    a.join(&room).await;
+    b.join(&room).await;
+    let jumps = server.app.metrics.clock_jumps.get();
+    const DAY: i64 = 86_400;
+    for (n, jump) in [0, DAY, -2 * DAY, DAY].into_iter().enumerate() {
+        server.advance(jump);
+        let said = a.say(&room, &format!("m{n}")).await;
+        assert_eq!(said["payload"]["message"]["seq"], n as u64 + 1);
+        assert_eq!(b.next_of("chat.message.created").await["payload"]["message"]["content"], format!("m{n}"));
+        assert_eq!(server.ask("GET", "/ready", None, None).await.0, 200);
+    }
+    assert!(server.app.metrics.clock_jumps.get() >= jumps + 3);
+    let mut again = server.peer(&ben).await;
+    again.ask("room.join", json!({"room_id": room, "since_seq": 0})).await;
+    for n in 0..4 {
+        assert_eq!(again.next_of("chat.message.created").await["payload"]["message"]["content"], format!("m{n}"));
+    }
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,6 +293,9 @@ async fn a_database_that_another_holds_is_named() {
     assert_eq!((status, &refused["code"]), (503, &json!("database_locked")), "{refused}");
     let (status, ready) = server.ask("GET", "/ready", None, None).await;
     assert_eq!((status, &ready["code"]), (503, &json!("database_locked")));
+    let figures = scrape(&server).await;
+    assert_eq!(sum(&figures, "mesh_store_trouble", &[("trouble", "database_locked")]), 1.0);
+    assert_eq!(sum(&figures, "mesh_ready", &[]), 0.0);
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(server.post(&path, &ana, json!({"content": "after"})).await.0, 201);
     assert_eq!(server.ask("GET", "/ready", None, None).await.0, 200);

@@ -135,6 +135,7 @@ async fn no_label_comes_from_a_stranger() {
                 "code" => codes.contains(value) || value == "lost" || (value.len() == 4 && digits(value)),
                 "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
                 "outcome" | "queue" | "state" | "trouble" => value.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "commit" => value == mesh_server::service::info::COMMIT,
                 "version" => value == mesh_server::service::info::VERSION,
                 _ => false,
             };

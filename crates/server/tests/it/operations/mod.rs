@@ -1,9 +1,13 @@
 //! What somebody needs who runs a server for years.
 
 mod backup;
+mod backups;
+mod copy;
 mod deploy;
 mod faults;
 mod metrics;
+mod traces;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 

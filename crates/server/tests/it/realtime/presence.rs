@@ -1,5 +1,8 @@
 //! Presence: who is told of whom, and that nobody stays behind.
 
+use std::time::Instant;
+
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::{all_until_pong, code, two_in_a_room};
@@ -126,11 +129,53 @@ async fn many_changes_are_told_seldom_and_the_last_one_always() {
     let mut a = server.peer(&ana).await;
     a.join(&room).await;
     let mut b = peer_named(&server, &ben, "nas").await;
+    told(&mut a, "nas", "online").await;
+    let begun = Instant::now();
     for turn in 0..500 {
         set(&mut b, if turn % 2 == 0 { "away" } else { "online" }).await;
     }
     set(&mut b, "busy").await;
-    told(&mut a, "nas", "busy").await;
+    let mut heard = 1;
+    while a.next_of("presence.update").await["payload"]["status"] != "busy" {
+        heard += 1;
+    }
+    // One at once, then one in 200 ms, however long all of it took here.
+    let most = begun.elapsed().as_millis() / 200 + 2;
+    assert!(heard <= most, "{heard} of 501 changes were told where {most} may be");
+    server.stop().await;
+}
+
+/// A thousand listeners that hear of a thousand comings and goings would be a million events each way. What all of them
+/// get together is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_that_come_back_do_not_cost_a_million_events() {
+    const PEERS: usize = 1_000;
+    const AT_ONCE: usize = 50;
+    let (server, ana, ben, room) = two_in_a_room().await;
+    let mut a = server.peer(&ana).await;
+    a.join(&room).await;
+    let come = async || {
+        let one = async || {
+            let mut peer = server.peer(&ben).await;
+            peer.join(&room).await;
+            peer
+        };
+        futures_util::stream::iter(0..PEERS).map(|_| one()).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await
+    };
+    let all_there = async |a: &mut Peer| {
+        while a.next_of("presence.summary").await["payload"]["online_peers"] != PEERS + 1 {}
+    };
+    drop(come().await);
+    let mut many = come().await;
+    all_there(&mut a).await;
+    let mut heard = 0;
+    for peer in many.iter_mut().chain([&mut a]) {
+        let all = all_until_pong(peer).await;
+        heard += all.iter().filter(|event| event["type"].as_str().unwrap().starts_with("presence.")).count();
+    }
+    println!("{PEERS} peers came back: {heard} events of presence, told to all of them together");
+    assert!(heard < PEERS * PEERS / 10, "{heard} events");
+    drop(many);
     server.stop().await;
 }
 
