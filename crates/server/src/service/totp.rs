@@ -241,7 +241,8 @@ pub async fn disable(app: &Arc<App>, caller: &Caller, request: DisableTotpReques
     if request.code.is_some() && request.password.is_some() {
         return Err(Error::invalid_field("code", "invalid", "give either code or password"));
     }
-    let (user, session, asked) = (caller.user_id, caller.session_id, request.code.is_some() || request.password.is_some());
+    let (user, session, asked) =
+        (caller.user_id, caller.session_id, request.code.is_some() || request.password.is_some());
     let attempt = match request.code {
         Some(_) => limits::begin_second_factor(app, user, &caller.username, client.ip)?,
         None => limits::begin_login(app, &caller.username, client.ip)?,
