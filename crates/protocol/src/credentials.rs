@@ -40,7 +40,7 @@ pub struct RecoveryCodes {
     pub recovery_codes: Vec<String>,
 }
 
-/// `DELETE /api/auth/totp`: one of `code` and `password`.
+/// `DELETE /api/auth/totp`: one of `code` and `password`; neither, where the login is younger than ten minutes.
 #[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct DisableTotpRequest {
     /// What the authenticator app shows, or a recovery code.

@@ -54,6 +54,8 @@ pub const MAX_TOKENS: u64 = 100;
 pub const MAX_TOKEN_SECONDS: i64 = 315_360_000;
 /// How long the challenge of a second factor lives, seconds.
 pub const CHALLENGE_SECONDS: i64 = 300;
+/// How old a login may be that turns its account's second factor off without being asked again, seconds.
+pub const FRESH_LOGIN_SECONDS: i64 = 600;
 /// Recovery codes of a second factor.
 pub const RECOVERY_CODES: usize = 10;
 /// Invites of one room; whoever wants another ends one.

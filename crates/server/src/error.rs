@@ -90,6 +90,7 @@ impl Error {
     /// 422 with the fields that are wrong.
     pub fn invalid(fields: Vec<FieldError>) -> Self {
         let message = match fields.as_slice() {
+            [one] if one.field.is_empty() => one.message.clone(),
             [one] => format!("{}: {}", one.field, one.message),
             many => format!("{} fields are not allowed as they are", many.len()),
         };

@@ -13,7 +13,7 @@ use mesh_protocol::admin::{
 };
 
 use super::{
-    extract::{Json, UserPath},
+    extract::{Json, JsonOrNothing, UserPath},
     query::{AuditQuery, PageQuery, Query, UsersQuery},
 };
 use crate::{
@@ -241,7 +241,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CodePath {
 /// Whoever has its code may make an account where `MESH_REGISTRATION` is `invite`.
 #[utoipa::path(
     post, path = "/api/admin/invites", tag = "administration",
-    request_body = CreateInviteRequest,
+    request_body = Option<CreateInviteRequest>,
     responses(
         (status = 201, description = "The invite.", body = RegistrationInvite),
         (status = 403, description = "`forbidden`: this is for administrators."),
@@ -250,7 +250,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CodePath {
 pub(super) async fn create_registration_invite(
     State(app): State<Arc<App>>,
     admin: Admin,
-    Json(request): Json<CreateInviteRequest>,
+    JsonOrNothing(request): JsonOrNothing<CreateInviteRequest>,
 ) -> Result<(StatusCode, Json<RegistrationInvite>)> {
     Ok((StatusCode::CREATED, Json(invites::create(&app, &admin, request).await?)))
 }

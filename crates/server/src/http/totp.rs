@@ -8,7 +8,7 @@ use mesh_protocol::{
     rest::TokenResponse,
 };
 
-use super::extract::Json;
+use super::extract::{Json, JsonOrNothing};
 use crate::{
     app::App,
     error::Result,
@@ -85,10 +85,11 @@ pub(super) async fn confirm_totp(
 
 /// End your second factor
 ///
-/// By a code of the authenticator app, a recovery code, or the password.
+/// By a code of the authenticator app, a recovery code, or the password; a login that is younger than ten minutes is not
+/// asked again.
 #[utoipa::path(
     delete, path = "/api/auth/totp", tag = "accounts",
-    request_body = DisableTotpRequest,
+    request_body = Option<DisableTotpRequest>,
     responses(
         (status = 204, description = "Off; the recovery codes are void."),
         (status = 403, description = "`invalid_code`: the code is wrong, or was used. Or `invalid_credentials`: the \
@@ -101,7 +102,7 @@ pub(super) async fn disable_totp(
     State(app): State<Arc<App>>,
     caller: Caller,
     client: ClientInfo,
-    Json(request): Json<DisableTotpRequest>,
+    JsonOrNothing(request): JsonOrNothing<DisableTotpRequest>,
 ) -> Result<StatusCode> {
     totp::disable(&app, &caller, request, client).await.map(|()| StatusCode::NO_CONTENT)
 }

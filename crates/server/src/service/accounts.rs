@@ -184,7 +184,7 @@ pub async fn login(app: &Arc<App>, request: LoginRequest, client: ClientInfo) ->
         .db
         .write(user.uuid().as_u128(), move |tx| {
             // The password may have been reset, or the account shut, while this one was compared.
-            let now = store::users::by_id(tx, user)?;
+            let now = store::users::held(tx, user)?;
             if now.is_none_or(|now| now.disabled || now.password_hash != checked) {
                 return Err(wrong());
             }

@@ -272,6 +272,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn ended() -> Error {
+pub(super) fn ended() -> Error {
     Error::new(Kind::Unauthorized, "token_invalid", "the login behind this token has ended")
 }

@@ -163,7 +163,7 @@ pub async fn refresh(app: &Arc<App>, request: RefreshRequest, client: ClientInfo
     let outcome = app
         .db
         .write(session.uuid().as_u128(), move |tx| {
-            let Some(state) = store::sessions::for_refresh(tx, session)? else { return Ok(Refreshed::Ended) };
+            let Some(mut state) = store::sessions::for_refresh(tx, session)? else { return Ok(Refreshed::Ended) };
             if state.expires_at <= now {
                 return Ok(Refreshed::Ended);
             }
@@ -180,7 +180,11 @@ pub async fn refresh(app: &Arc<App>, request: RefreshRequest, client: ClientInfo
                 if store::sessions::rotate(tx, session, &to)? {
                     return Ok(Refreshed::Rotated(account.user));
                 }
-            } else if Some(&hash) == state.previous_hash.as_ref()
+                // Another server was faster with the same token: what it made is current now.
+                let Some(now) = store::sessions::for_refresh(tx, session)? else { return Ok(Refreshed::Ended) };
+                state = now;
+            }
+            if Some(&hash) == state.previous_hash.as_ref()
                 && now - state.rotated_at <= GRACE_MS
                 && let Some(nonce) = unhex(&state.nonce)
             {

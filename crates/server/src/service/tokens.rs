@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{
     accounts::ClientInfo,
     audit::{self, action},
-    auth::{Caller, PAT_PREFIX, hash_token},
+    auth::{self, Caller, PAT_PREFIX, hash_token},
 };
 use crate::{
     app::App,
@@ -51,6 +51,7 @@ pub async fn create(app: &App, caller: &Caller, request: CreateTokenRequest, cli
     fields.check()?;
     let token = format!("{PAT_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(app.ids.random::<32>()));
     let (id, user, name, now) = (SessionId::new(app.ids.uuid()), caller.user_id, name.into_string(), app.clock.now());
+    let session = caller.session_id;
     // Whole seconds, in which credentials are counted.
     let expires_at = request.expires_in.map(|seconds| (now.as_millis() / 1000).saturating_add(seconds) * 1000);
     let (hash, told) = (hash_token(&token), name.clone());
@@ -58,6 +59,9 @@ pub async fn create(app: &App, caller: &Caller, request: CreateTokenRequest, cli
     let added = app
         .db
         .write(user.uuid().as_u128(), move |tx| {
+            // The login, or the account, may have ended since it was looked at: a token would outlive them.
+            store::users::held(tx, user)?;
+            store::sessions::live(tx, session)?.ok_or_else(auth::ended)?;
             let new = NewAccessToken { id, user, hash: &hash, name: &name, scopes, now: now.as_millis(), expires_at };
             let added = store::tokens::insert(tx, &new, MAX_TOKENS)?;
             if added {

@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use mesh_protocol::{
     UserId,
     credentials::{ConfirmTotpRequest, DisableTotpRequest, RecoveryCodes, TotpLoginRequest, TotpSecret, TotpStatus},
-    limits::{CHALLENGE_SECONDS, RECOVERY_CODES},
+    limits::{CHALLENGE_SECONDS, FRESH_LOGIN_SECONDS, RECOVERY_CODES},
     rest::TokenResponse,
 };
 use serde::{Deserialize, Serialize};
@@ -138,7 +138,7 @@ pub async fn login(app: &Arc<App>, request: TotpLoginRequest, client: ClientInfo
     let done = app
         .db
         .write(user.uuid().as_u128(), move |tx| {
-            let account = store::users::by_id(tx, user)?.filter(|a| !a.disabled).ok_or_else(dead)?;
+            let account = store::users::held(tx, user)?.filter(|a| !a.disabled).ok_or_else(dead)?;
             let factor = store::totp::of_user(tx, user)?.filter(|f| f.confirmed).ok_or_else(dead)?;
             let (id, secret) = (user.uuid(), opened(&house, user, &factor.sealed));
             if !house.keys.is_derived(STATE, &state(&id, &account.password_hash, &secret), &shown) {
@@ -232,16 +232,17 @@ pub async fn confirm(
     Ok(RecoveryCodes { recovery_codes: codes })
 }
 
-/// Ends the caller's second factor, by a code of it, a recovery code, or the password.
+/// Ends the caller's second factor, by a code of it, a recovery code, the password, or a login that was just made.
 ///
 /// # Errors
-/// 403 `invalid_code` or `invalid_credentials`; 404 where it is not on; 422 unless one of the two is given; 429 after too
-/// many failures.
+/// 403 `invalid_code` or `invalid_credentials`; 404 where it is not on; 422 where both are given, or neither and the login
+/// is older than ten minutes; 429 after too many failures.
 pub async fn disable(app: &Arc<App>, caller: &Caller, request: DisableTotpRequest, client: ClientInfo) -> Result<()> {
-    if request.code.is_some() == request.password.is_some() {
-        return Err(Error::invalid_field("code", "required", "give either code or password"));
+    if request.code.is_some() && request.password.is_some() {
+        return Err(Error::invalid_field("code", "invalid", "give either code or password"));
     }
-    let user = caller.user_id;
+    let (user, session, asked) =
+        (caller.user_id, caller.session_id, request.code.is_some() || request.password.is_some());
     let attempt = match request.code {
         Some(_) => limits::begin_second_factor(app, user, &caller.username, client.ip)?,
         None => limits::begin_login(app, &caller.username, client.ip)?,
@@ -258,6 +259,10 @@ pub async fn disable(app: &Arc<App>, caller: &Caller, request: DisableTotpReques
             let factor = store::totp::of_user(tx, user)?.filter(|f| f.confirmed);
             let factor =
                 factor.ok_or_else(|| Error::new(Kind::NotFound, "not_found", "the second factor is not on"))?;
+            if !asked && store::sessions::begun(tx, session)?.is_none_or(|at| now - at / 1000 > FRESH_LOGIN_SECONDS) {
+                let message = "give code or password: this login is older than ten minutes";
+                return Err(Error::invalid_field("code", "required", message));
+            }
             if let Some(code) = &code
                 && spend(&house, tx, user, &factor, code, now)?.is_none()
             {

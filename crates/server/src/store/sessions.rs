@@ -10,6 +10,7 @@ statements! {
         expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)";
     LIVE = "SELECT u.id, u.username, u.role, s.last_seen_at FROM sessions s JOIN users u ON u.id = s.user_id \
         WHERE s.id = $1 AND s.revoked_at IS NULL AND u.disabled_at IS NULL";
+    BEGUN = "SELECT created_at FROM sessions WHERE id = $1 AND revoked_at IS NULL";
     REFRESH = "SELECT s.user_id, s.refresh_hash, s.previous_hash, s.refresh_nonce, s.rotated_at, s.expires_at \
         FROM sessions s JOIN users u ON u.id = s.user_id \
         WHERE s.id = $1 AND s.revoked_at IS NULL AND u.disabled_at IS NULL";
@@ -85,6 +86,11 @@ pub fn live(tx: &mut Tx<'_>, id: SessionId) -> Result<Option<Live>> {
         role: UserRole::parse(row.text(2)?).ok_or_else(|| Error::internal("an unknown role in users"))?,
         last_seen_at: row.int(3)?,
     }))
+}
+
+/// When a login that was not revoked was made, Unix milliseconds.
+pub fn begun(tx: &mut Tx<'_>, id: SessionId) -> Result<Option<i64>> {
+    tx.row(BEGUN, &[(&id.to_string()).into()])?.map(|row| row.int(0)).transpose()
 }
 
 /// What a refresh is judged by.

@@ -17,6 +17,7 @@ statements! {
     ANY = "SELECT id FROM users LIMIT 1";
     BY_ID = "SELECT id, username, display_name, email, role, created_at, password_hash, disabled_at \
         FROM users WHERE id = $1 AND deleted_at IS NULL";
+    HOLD = "UPDATE users SET role = role WHERE id = $1";
     BY_KEY = "SELECT id, username, display_name, email, role, created_at, password_hash, disabled_at \
         FROM users WHERE username_key = $1 AND deleted_at IS NULL";
     UPDATE_PROFILE = "UPDATE users SET display_name = $1, email = $2 WHERE id = $3";
@@ -73,6 +74,13 @@ pub fn insert(tx: &mut Tx<'_>, user: &User, password_hash: &str) -> Result<bool>
 /// The account with this id.
 pub fn by_id(tx: &mut Tx<'_>, id: UserId) -> Result<Option<Account>> {
     tx.row(BY_ID, &[(&id.to_string()).into()])?.as_ref().map(account).transpose()
+}
+
+/// The account with this id, which no other server changes until this transaction has ended: what is made of it now falls
+/// with what is changed afterwards.
+pub fn held(tx: &mut Tx<'_>, id: UserId) -> Result<Option<Account>> {
+    tx.exec(HOLD, &[(&id.to_string()).into()])?;
+    by_id(tx, id)
 }
 
 /// The account with this name, in any case.

@@ -1,9 +1,15 @@
 //! Two servers on one database: what one of them ends is dead on the other.
 
+use futures_util::future::join_all;
+use mesh_protocol::UserId;
+use mesh_server::{
+    service::users::{self, Change},
+    store::{Tx, audit::Trail},
+};
 use serde_json::{Value, json};
 
 use super::{PASSWORD, accounts::lone_server, login, patch};
-use crate::kit::{Account, Database, Peer, Server, postgres_url, skipped};
+use crate::kit::{Account, Database, PATIENCE, Peer, Server, postgres_url, skipped};
 
 async fn status(server: &Server, url: &str, token: &str) -> u16 {
     server.http.get(url).bearer_auth(token).send().await.unwrap().status().as_u16()
@@ -84,6 +90,88 @@ async fn no_connection_opens_on_what_is_only_believed() {
     assert!(events.iter().all(|event| event["type"] != "system.welcome"), "{events:?}");
     standing.send(json!({"type": "system.auth", "payload": {"token": renewing}})).await;
     assert_eq!(standing.closed().await.0, 4401);
+    server.stop().await;
+}
+
+/// Two windows of one browser share a login, and both refresh it, each at another server.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_token_refreshed_on_both_at_once_logs_nobody_out() {
+    let server = Server::start().await;
+    server.register("ben").await;
+    let second = lone_server(&server).await;
+    let mut token = login(&server, "ben", PASSWORD).await.1["refresh_token"].clone();
+    for round in 0..20 {
+        let asked = [&server.base, &second, &server.base, &second].map(|base| {
+            let request = server.http.post(format!("{base}/api/auth/refresh")).json(&json!({"refresh_token": token}));
+            async move {
+                let response = request.send().await.unwrap();
+                (response.status().as_u16(), response.json::<Value>().await.unwrap())
+            }
+        });
+        let answers = join_all(asked).await;
+        let next = answers[0].1["refresh_token"].clone();
+        for (status, answer) in &answers {
+            assert_eq!((*status, &answer["refresh_token"]), (200, &next), "round {round}: {answer}");
+        }
+        token = next;
+    }
+    server.stop().await;
+}
+
+/// Changes ben's account on the first server, and asks the second one for something while that is not committed yet.
+async fn meanwhile(server: &Server, ben: &Account, change: Change, asked: reqwest::RequestBuilder) -> (u16, Value) {
+    let (app, id) = (server.app.clone(), UserId::parse(&ben.id));
+    let trail = Trail { ids: app.ids.clone(), now: app.clock.now_ms(), actor: None, name: None, ip: None };
+    let ((tell, told), (open, gate)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+    let gate = std::sync::Mutex::new(gate);
+    let changing = tokio::spawn(async move {
+        let work = move |tx: &mut Tx<'_>| {
+            users::change(tx, &trail, id, &change)?;
+            let _ = tell.send(());
+            let _ = gate.lock().unwrap().recv();
+            Ok(())
+        };
+        app.db.write(id.uuid().as_u128(), work).await
+    });
+    tokio::task::block_in_place(|| told.recv_timeout(PATIENCE)).unwrap();
+    let asking = tokio::spawn(asked.send());
+    // Until it has gone through, or waits for the change. SQLite does not tell who waits.
+    let waits = "SELECT CAST(COUNT(*) AS BIGINT) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+        AND datname = current_database()";
+    while server.database.sqlite_file().is_none() && !asking.is_finished() {
+        let waiting = server.app.db.read(move |tx| tx.row(waits, &[])?.map_or(Ok(0), |row| row.int(0))).await.unwrap();
+        if waiting > 0 {
+            break;
+        }
+    }
+    open.send(()).unwrap();
+    changing.await.unwrap().unwrap();
+    let answer = asking.await.unwrap().unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_of_an_account_falls_with_what_changes_it_meanwhile() {
+    let server = Server::start().await;
+    server.register("ana").await;
+    let ben = server.register("ben").await;
+    let second = lone_server(&server).await;
+    let post = |path: &str, body: Value| server.http.post(format!("{second}{path}")).json(&body);
+
+    let hash = bcrypt::hash("another horse", 4).unwrap();
+    let reset = Change { password_hash: Some(hash), ..Change::default() };
+    let body = json!({"username": "ben", "password": PASSWORD});
+    let (status, problem) = meanwhile(&server, &ben, reset, post("/api/auth/login", body)).await;
+    assert_eq!((status, &problem["code"]), (401, &json!("invalid_credentials")), "with the password from before");
+
+    let (status, answer) = login(&server, "ben", "another horse").await;
+    assert_eq!(status, 200, "{answer}");
+    let token = answer["access_token"].as_str().unwrap();
+    assert_eq!(self::status(&server, &format!("{second}/api/auth/me"), token).await, 200);
+    let asked = post("/api/auth/tokens", json!({"name": "bot", "scopes": ["rooms:read"]})).bearer_auth(token);
+    let shut = Change { disabled: Some(true), ..Change::default() };
+    let (status, problem) = meanwhile(&server, &ben, shut, asked).await;
+    assert_eq!((status, &problem["code"]), (401, &json!("token_invalid")), "a token that would come back to life");
     server.stop().await;
 }
 

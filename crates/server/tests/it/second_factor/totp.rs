@@ -206,9 +206,7 @@ async fn it_ends_by_code_recovery_code_or_password() {
     let server = Server::start().await;
     let ana = server.register("ana").await;
     assert_eq!(disable(&server, &ana, json!({"password": PASSWORD})).await.0, 404, "it is not on");
-    for body in [json!({}), json!({"code": "123456", "password": PASSWORD})] {
-        assert_eq!(disable(&server, &ana, body).await.0, 422);
-    }
+    assert_eq!(disable(&server, &ana, json!({"code": "123456", "password": PASSWORD})).await.0, 422);
     for round in 0..3 {
         let (secret, recovery) = enable(&server, &ana).await;
         let (status, problem) = disable(&server, &ana, json!({"password": "wrong horse battery"})).await;
@@ -224,6 +222,33 @@ async fn it_ends_by_code_recovery_code_or_password() {
         assert_eq!(state(&server, &ana).await, json!({"enabled": false, "recovery_codes_left": 0}));
         assert_eq!(login(&server, "ana", PASSWORD).await.0, 200);
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_was_just_made_ends_it_without_being_asked_again() {
+    let server = Server::start().await;
+    let ana = server.register("ana").await;
+    let plain = async |token: &str| server.ask("DELETE", "/api/auth/totp", Some(token), None).await;
+    assert_eq!(plain(&ana.token).await.0, 404, "it is not on");
+    let (secret, _) = enable(&server, &ana).await;
+    server.advance(601);
+    let (status, problem) = plain(&ana.token).await;
+    assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("code")), "{problem}");
+    assert_eq!(disable(&server, &ana, json!({})).await.0, 422);
+    assert_eq!(state(&server, &ana).await["enabled"], true);
+    // A refresh makes a token new, and no login.
+    let asked = challenge(&server, "ana", PASSWORD).await;
+    let (status, login) = complete(&server, &asked, &code(&secret, now(&server))).await;
+    assert_eq!(status, 200, "{login}");
+    server.advance(601);
+    let body = json!({"refresh_token": login["refresh_token"]});
+    let (_, refreshed) = server.ask("POST", "/api/auth/refresh", None, Some(body)).await;
+    assert_eq!(plain(refreshed["access_token"].as_str().unwrap()).await.0, 422);
+    let asked = challenge(&server, "ana", PASSWORD).await;
+    let (_, login) = complete(&server, &asked, &code(&secret, now(&server))).await;
+    assert_eq!(plain(login["access_token"].as_str().unwrap()).await, (204, Value::Null));
+    assert_eq!(state(&server, &ana).await["enabled"], false);
     server.stop().await;
 }
 
