@@ -22,7 +22,7 @@ fn unbase32(text: &str) -> Vec<u8> {
 }
 
 /// The code of a secret at a time (Unix seconds).
-fn code(secret: &str, at: i64) -> String {
+pub(crate) fn code(secret: &str, at: i64) -> String {
     let mut mac = Hmac::<sha1::Sha1>::new_from_slice(&unbase32(secret)).unwrap();
     mac.update(&(at / 30).to_be_bytes());
     let hash = mac.finalize().into_bytes();
