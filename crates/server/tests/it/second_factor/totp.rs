@@ -281,7 +281,11 @@ async fn codes_cannot_be_found_by_trying() {
     let (status, _) = disable(&server, &ana, json!({"code": code(&secret, now(&server))})).await;
     assert_eq!(status, 429, "nor is it turned off by trying");
     let body = json!({"password": PASSWORD, "code": code(&secret, now(&server))});
-    assert_eq!(server.ask("DELETE", "/api/auth/me", Some(&ana.token), Some(body)).await.0, 429, "nor the account deleted");
+    assert_eq!(
+        server.ask("DELETE", "/api/auth/me", Some(&ana.token), Some(body)).await.0,
+        429,
+        "nor the account deleted"
+    );
     server.advance(wait);
     let asked = challenge(&server, "ana", PASSWORD).await;
     assert_eq!(complete(&server, &asked, "aaaa").await.0, 401);
