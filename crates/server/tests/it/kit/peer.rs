@@ -60,13 +60,17 @@ impl Peer {
     }
 
     async fn read(&mut self) -> Value {
-        loop {
-            match soon("an event", self.socket.next()).await {
-                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("expected an event, got {other:?}"),
+        // Pings come as long as the connection stands: they do not make it wait longer.
+        soon("an event", async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("expected an event, got {other:?}"),
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next event of a type; others wait.
@@ -129,15 +133,18 @@ impl Peer {
     /// Reads to the close frame: its code and reason, and the events before it.
     pub async fn closed(&mut self) -> (u16, String, Vec<Value>) {
         let mut events: Vec<_> = std::mem::take(&mut self.waiting).into();
-        loop {
-            match soon("the close", self.socket.next()).await {
-                Some(Ok(Message::Text(text))) => events.push(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Close(Some(frame)))) => {
-                    return (frame.code.into(), frame.reason.to_string(), events);
+        soon("the close", async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Text(text))) => events.push(serde_json::from_str(&text).unwrap()),
+                    Some(Ok(Message::Close(Some(frame)))) => {
+                        return (frame.code.into(), frame.reason.to_string(), std::mem::take(&mut events));
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("expected a close frame, got {other:?} after {events:?}"),
                 }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("expected a close frame, got {other:?} after {events:?}"),
             }
-        }
+        })
+        .await
     }
 }
