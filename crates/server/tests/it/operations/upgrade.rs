@@ -220,8 +220,13 @@ async fn whom_an_older_server_adds_is_seen_by_the_newer_one() {
     let room = rest.room(&ana, "Kitchen").await;
     let add = |who: &Account| {
         let (id, room) = (&who.id, &room);
-        sql(&database, format!("INSERT INTO room_members (room_id, user_id, role, joined_at, read_seq) \
-            VALUES ('{room}', '{id}', 'member', 1, 0); UPDATE rooms SET member_count = member_count + 1 WHERE id = '{room}'"));
+        sql(
+            &database,
+            format!(
+                "INSERT INTO room_members (room_id, user_id, role, joined_at, read_seq) \
+            VALUES ('{room}', '{id}', 'member', 1, 0); UPDATE rooms SET member_count = member_count + 1 WHERE id = '{room}'"
+            ),
+        );
     };
     let path = format!("/api/rooms/{room}/members");
     let listed = |answer: Value| -> Vec<String> {
@@ -268,7 +273,8 @@ async fn a_running_server_prepares_anew_what_a_newer_one_has_changed() {
         for n in 0..40 {
             assert_eq!(rest.ask("GET", "/api/rooms", Some(&ana.token), None).await.0, 200);
             assert_eq!(rest.ask("GET", &format!("/api/rooms/{room}"), Some(&ana.token), None).await.0, 200);
-            let (status, made) = rest.ask("POST", "/api/rooms", Some(&ana.token), Some(json!({"name": format!("r{n}")}))).await;
+            let (status, made) =
+                rest.ask("POST", "/api/rooms", Some(&ana.token), Some(json!({"name": format!("r{n}")}))).await;
             assert_eq!(status, 201, "{made}");
             let path = format!("/api/rooms/{}", made["id"].as_str().unwrap());
             let (status, changed) = rest.ask("PATCH", &path, Some(&ana.token), Some(json!({"name": "Attic"}))).await;
