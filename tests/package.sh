@@ -42,7 +42,7 @@ expect "the user's shell" "/usr/sbin/nologin" "$(in_place getent passwd mesh-ser
 for file in bash-completion/completions/mesh-server zsh/vendor-completions/_mesh-server fish/vendor_completions.d/mesh-server.fish; do
     [ -s "$place/usr/share/$file" ] || { echo "$file is not there" >&2 && exit 1; }
 done
-dpkg-deb --contents "$work/mesh-server.deb" | grep -q 'man1/mesh-server-backup.1.gz'
+dpkg-deb --contents "$work/mesh-server.deb" | grep -c 'man1/mesh-server-backup.1.gz' >/dev/null
 [ -L "$place/etc/systemd/system/multi-user.target.wants/mesh-server.service" ] || { echo "the unit is not enabled" >&2 && exit 1; }
 
 say "it runs as its unit says"
@@ -68,7 +68,7 @@ say "an upgrade leaves settings and data"
 echo '# mine' >>"$place/etc/mesh-server/mesh-server.env"
 in_place apt-get install -y -q --reinstall /root/mesh-server.deb >>"$work/install.log" 2>&1
 grep -q '^# mine' "$place/etc/mesh-server/mesh-server.env"
-"${as_unit[@]}" mesh-server user list --json | grep -q '"ana"'
+"${as_unit[@]}" mesh-server user list --json | grep -c ana >/dev/null
 
 say "apt remove, apt purge"
 in_place apt-get remove -y -q mesh-server >>"$work/install.log" 2>&1

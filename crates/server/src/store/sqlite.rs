@@ -215,6 +215,16 @@ fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Param<'_>]) -> Result
     Ok(())
 }
 
+fn read_only(path: &std::path::Path) -> String {
+    format!("cannot write the database {}: the file or its file system is read-only", path.display())
+}
+
+/// SQLite has no word for a file system that is read-only where its log is not there yet: it says that it cannot open.
+fn cannot_be_written(path: &std::path::Path) -> bool {
+    let opened = std::fs::OpenOptions::new().write(true).open(path);
+    opened.is_err_and(|e| e.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
+}
+
 /// Opens the database; the threads end when the queues' senders are gone.
 pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
     #[allow(
@@ -223,6 +233,7 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
     )]
     let name = format!("mesh-{:p}-{}", Arc::as_ptr(&sink), std::process::id());
     let say = |e: rusqlite::Error| match &place {
+        Place::File(path) if cannot_be_written(path) => read_only(path),
         Place::File(path) => format!("cannot open the database {}: {e}", path.display()),
         Place::Memory => format!("cannot open a database in memory: {e}"),
     };
@@ -239,7 +250,7 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
     if session.conn.is_readonly("main").map_err(say)?
         && let Place::File(path) = &place
     {
-        return Err(format!("cannot write the database {}: the file or its file system is read-only", path.display()));
+        return Err(read_only(path));
     }
     // In memory, readers would hold the writer up: there is one connection for all.
     let readers = match place {
