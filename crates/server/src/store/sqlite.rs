@@ -54,7 +54,9 @@ fn trouble_of(error: &Error) -> Option<Trouble> {
 fn failed(e: rusqlite::Error) -> Error {
     match e {
         // Its own words hold the whole script.
-        rusqlite::Error::SqlInputError { error, msg, .. } => Error::internal(format!("{msg} ({error})")),
+        rusqlite::Error::SqlInputError { error, msg, .. } => {
+            Error::internal(rusqlite::Error::SqliteFailure(error, Some(msg)))
+        }
         e => Error::internal(e),
     }
 }
