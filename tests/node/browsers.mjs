@@ -36,6 +36,7 @@ function endpoint({ base, token, room, call, policy }) {
   let welcome
   let socket
   let pc
+  let media
   let channel
   let ready = false
   let other
@@ -74,6 +75,12 @@ function endpoint({ base, token, room, call, policy }) {
 
   async function heard({ type, payload }) {
     if (type === 'rtc.offer') {
+      // The very first offer is not rolled back but thrown away with all that it has begun: Chromium now and then cannot
+      // start its data channels after that ("Failed to start SCTP transport").
+      if (pc.signalingState === 'have-local-offer' && !pc.currentRemoteDescription) {
+        pc.close()
+        build(false)
+      }
       await pc.setRemoteDescription({ type: 'offer', sdp: payload.sdp })
       await pc.setLocalDescription()
       await ask('rtc.answer', about({ sdp: pc.localDescription.sdp }), other)
@@ -114,8 +121,7 @@ function endpoint({ base, token, room, call, policy }) {
     return welcome.peer_id
   }
 
-  async function prepare(peer, opens) {
-    other = peer
+  function build(opens) {
     pc = new RTCPeerConnection({ iceServers: welcome.ice_servers, iceTransportPolicy: policy })
     pc.ontrack = ({ track }) => state.trackKinds.push(track.kind)
     pc.onicecandidate = ({ candidate }) => {
@@ -127,8 +133,13 @@ function endpoint({ base, token, room, call, policy }) {
     channel.onmessage = ({ data }) => state.said.push(data)
     // Who is called waits for the offer, which has room for what it sends as well.
     pc.onnegotiationneeded = opens ? wanted : null
-    const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: true })
     for (const track of media.getTracks()) pc.addTrack(track, media)
+  }
+
+  async function prepare(peer, opens) {
+    other = peer
+    media = await navigator.mediaDevices.getUserMedia({ audio: true, video: true })
+    build(opens)
     ready = true
     for (const event of queue.splice(0)) then(() => heard(event))
   }

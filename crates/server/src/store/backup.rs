@@ -121,13 +121,17 @@ pub fn copy(from: &Path, to: &Path, mut progress: impl FnMut(i32, i32)) -> Resul
     });
     if copied.is_err() {
         let _ = fs::remove_file(&part);
-    } else if let Ok(folder) =
-        fs::File::open(to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-    {
-        // The new name reaches the disk too, where the file system can.
-        let _ = folder.sync_all();
+    } else {
+        settle(to);
     }
     copied
+}
+
+/// A file's new name reaches the disk too, where the file system can.
+fn settle(path: &Path) {
+    if let Ok(folder) = fs::File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))) {
+        let _ = folder.sync_all();
+    }
 }
 
 fn fill(from: &Path, part: &Path, progress: &mut impl FnMut(i32, i32)) -> Result<(), String> {
@@ -272,9 +276,12 @@ pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, String> {
     hand_over(&new, if there { to } else { folder })?;
     let say = |e: std::io::Error| format!("{}: {e}", to.display());
     for (left, kept) in aside.iter().filter(|(left, _)| left.exists()) {
-        fs::rename(left, kept).map_err(say)?;
+        // By a second name, where the file system has such: then there is a database in its place at each moment.
+        let named = if left == to { fs::hard_link(left, kept) } else { fs::rename(left, kept) };
+        named.or_else(|_| fs::rename(left, kept)).map_err(say)?;
     }
     let _ = fs::remove_file(beside(to, INDEX)?);
     fs::rename(&new, to).map_err(say)?;
+    settle(to);
     Ok(there.then_some(old))
 }
