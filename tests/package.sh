@@ -49,19 +49,16 @@ say "it runs as its unit says"
 unit=$(in_place sh -c 'cat /lib/systemd/system/mesh-server.service 2>/dev/null || cat /usr/lib/systemd/system/mesh-server.service')
 of() { sed -n "s/^$1=//p" <<<"$unit" | head -1; }
 port=$((20000 + RANDOM % 12000))
-as_unit() {
-    local program=$1
-    shift
-    # shellcheck disable=SC2016 # the words are the inner shell's
-    in_place setpriv --reuid="$(of User)" --regid="$(of Group)" --clear-groups --no-new-privs sh -c '
-        set -a; . "$1"; MESH_PORT=$2; cd "$3"; shift 3; exec "$@"' sh "$(of EnvironmentFile | sed 's/^-//')" "$port" "$(of WorkingDirectory)" "$program" "$@"
-}
-as_unit "$(of ExecStart)" 2>"$work/server.log" &
+# shellcheck disable=SC2016 # the words are the inner shell's
+as_unit=(env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$place" setpriv --reuid="$(of User)" --regid="$(of Group)" --clear-groups
+    --no-new-privs sh -c 'set -a; . "$1"; MESH_PORT=$2; cd "$3"; shift 3; exec "$@"'
+    sh "$(of EnvironmentFile | sed 's/^-//')" "$port" "$(of WorkingDirectory)")
+"${as_unit[@]}" "$(of ExecStart)" 2>"$work/server.log" &
 server=$!
 trap 'kill $server 2>/dev/null || true' EXIT
 timeout 30 sh -c 'tail -n +1 -F "$1" 2>/dev/null | grep -q -m1 listening' sh "$work/server.log"
-as_unit mesh-server healthcheck --ready
-as_unit mesh-server user add ana --admin --generate --json >/dev/null
+"${as_unit[@]}" mesh-server healthcheck --ready
+"${as_unit[@]}" mesh-server user add ana --admin --generate --json >/dev/null
 kill "$server"
 wait "$server"
 trap - EXIT
@@ -71,12 +68,12 @@ say "an upgrade leaves settings and data"
 echo '# mine' >>"$place/etc/mesh-server/mesh-server.env"
 in_place apt-get install -y -q --reinstall /root/mesh-server.deb >>"$work/install.log" 2>&1
 grep -q '^# mine' "$place/etc/mesh-server/mesh-server.env"
-as_unit mesh-server user list --json | grep -q '"ana"'
+"${as_unit[@]}" mesh-server user list --json | grep -q '"ana"'
 
 say "apt remove, apt purge"
 in_place apt-get remove -y -q mesh-server >>"$work/install.log" 2>&1
-[ ! -e "$place/usr/bin/mesh-server" ] && [ -s "$place/var/lib/mesh-server/mesh.db" ] && [ -s "$place/etc/mesh-server/mesh-server.env" ]
+[ ! -e "$place/usr/bin/mesh-server" ] && [ -s "$place/var/lib/mesh-server/mesh.db" ] && [ -s "$place/etc/mesh-server/mesh-server.env" ] || { echo "apt left or took what it should not" >&2 && exit 1; }
 in_place apt-get purge -y -q mesh-server >>"$work/install.log" 2>&1
-[ ! -e "$place/var/lib/mesh-server" ] && [ ! -e "$place/etc/mesh-server" ]
+[ ! -e "$place/var/lib/mesh-server" ] && [ ! -e "$place/etc/mesh-server" ] || { echo "apt left or took what it should not" >&2 && exit 1; }
 rm -rf -- "$place"
 say "well: built, installed, started as its user, upgraded, removed, purged"

@@ -88,8 +88,14 @@ async fn no_connection_opens_on_what_is_only_believed() {
     let (code, _, events) = opening.closed().await;
     assert_eq!(code, 4401, "{events:?}");
     assert!(events.iter().all(|event| event["type"] != "system.welcome"), "{events:?}");
-    standing.send(json!({"type": "system.auth", "payload": {"token": renewing}})).await;
-    assert_eq!(standing.closed().await.0, 4401);
+    // Taken, and over as soon as the end is known there; or known already, and refused.
+    match standing.ask_or_end("system.auth", json!({"token": renewing})).await {
+        Ok(answer) if answer["type"] == "system.error" => {
+            assert_eq!(answer["payload"]["code"], "forbidden", "{answer}")
+        }
+        Ok(_) => assert_eq!(standing.closed().await.0, 4401),
+        Err(code) => assert_eq!(code, 4401),
+    }
     server.stop().await;
 }
 

@@ -60,13 +60,17 @@ impl Peer {
     }
 
     async fn read(&mut self) -> Value {
-        loop {
-            match soon("an event", self.socket.next()).await {
-                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("expected an event, got {other:?}"),
+        // Pings come as long as the connection stands: they do not make it wait longer.
+        soon("an event", async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("expected an event, got {other:?}"),
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next event of a type; others wait.
@@ -126,18 +130,42 @@ impl Peer {
         created
     }
 
+    /// Sends an event and gives its answer, or the code with which the connection ends instead.
+    pub async fn ask_or_end(&mut self, kind: &str, payload: Value) -> Result<Value, u16> {
+        self.send(json!({"type": kind, "id": "the last", "payload": payload})).await;
+        soon("an answer or the close", async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Text(text))) => {
+                        let event: Value = serde_json::from_str(&text).unwrap();
+                        if event["reply_to"] == "the last" {
+                            return Ok(event);
+                        }
+                    }
+                    Some(Ok(Message::Close(Some(frame)))) => return Err(frame.code.into()),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("expected an answer or a close frame, got {other:?}"),
+                }
+            }
+        })
+        .await
+    }
+
     /// Reads to the close frame: its code and reason, and the events before it.
     pub async fn closed(&mut self) -> (u16, String, Vec<Value>) {
         let mut events: Vec<_> = std::mem::take(&mut self.waiting).into();
-        loop {
-            match soon("the close", self.socket.next()).await {
-                Some(Ok(Message::Text(text))) => events.push(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Close(Some(frame)))) => {
-                    return (frame.code.into(), frame.reason.to_string(), events);
+        soon("the close", async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Text(text))) => events.push(serde_json::from_str(&text).unwrap()),
+                    Some(Ok(Message::Close(Some(frame)))) => {
+                        return (frame.code.into(), frame.reason.to_string(), std::mem::take(&mut events));
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("expected a close frame, got {other:?} after {events:?}"),
                 }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("expected a close frame, got {other:?} after {events:?}"),
             }
-        }
+        })
+        .await
     }
 }
