@@ -186,6 +186,9 @@ pub struct Room {
     pub unread: u64,
     /// Those of them that name the caller; counted up to 1,000.
     pub mentions: u64,
+    /// Calls that the caller has missed here since they last read; absent where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_calls: Option<MissedCalls>,
     /// Days that its messages are kept; null where the server's own limit alone decides.
     #[serde(default)]
     #[schema(required)]
@@ -194,6 +197,17 @@ pub struct Room {
     pub created_at: Timestamp,
     /// When its name, description or visibility last changed.
     pub updated_at: Timestamp,
+}
+
+/// Calls that rang in a room and that somebody neither answered nor declined, since they last read there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct MissedCalls {
+    /// How many.
+    pub count: u64,
+    /// Who called last.
+    pub from_user: UserId,
+    /// When that call stopped ringing.
+    pub at: Timestamp,
 }
 
 /// A connected device of a member.

@@ -92,7 +92,7 @@ client_events! {
     "presence.set" => PresenceSet(presence::Set), answered by "system.ack";
     /// Offers the peer in `to` a WebRTC session, or changes the one there is: opens the call `call_id` between the two.
     /// Needs a capability token with `call` or `screen` for the room, and for that peer where it names one. The answer is
-    /// a receipt: the event stands in that peer's queue. Where the two make an offer at once, the second one to arrive is
+    /// a receipt: the event stands in that peer's queue. Until it is answered, it may be made anew. Where the two make an offer at once, the second one to arrive is
     /// refused with `conflict`: its sender is the polite one.
     "rtc.offer" => RtcOffer(rtc::Signal), answered by "system.ack";
     /// Answers the offer that the peer in `to` made last, within a call.

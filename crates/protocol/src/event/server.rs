@@ -134,7 +134,8 @@ server_events! {
     /// Somebody calls the room; `from` is the caller's peer. Also right after the welcome, to who comes while it rings.
     "call.ringing" => CallRinging(call::Ringing);
     /// It rings no more: taken back, too long, the caller gone, or answered on another device of this person. Of a ring
-    /// that went without an answer the caller hears too, and push tells those who are not connected that they missed it.
+    /// that went without an answer the caller hears too, push tells those who are not connected, and it stands in the
+    /// room's `missed_calls` until it is read.
     "call.cancel" => CallCancel(call::Cancelled);
     /// Somebody does not want the call. To the caller and the room's others, the decliner's other devices among them.
     "call.decline" => CallDecline(call::Declined);

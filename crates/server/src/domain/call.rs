@@ -51,8 +51,6 @@ pub enum Refused {
     NoCall,
     /// The other one's offer is under way: it has won.
     Glare,
-    /// The own offer before is not answered yet.
-    Unanswered,
     /// There is no offer of the other one to answer.
     NothingToAnswer,
     /// The connection has opened [`MAX_OPENED`] calls.
@@ -92,12 +90,12 @@ fn next(call: Option<&Call>, from: &End, to: &End, word: Word) -> Result<Option<
     let by = call.side(from.conn);
     let mut after = call.clone();
     match (word, call.phase) {
-        (Word::Offer(login), Phase::Stable) => {
+        // Before it is answered, who made an offer may make it anew: the other one takes the last (RFC 8829, section 3.2).
+        (Word::Offer(login), phase) if phase == Phase::Stable || phase == Phase::Offered(by) => {
             after.stands_on[by as usize] = Some(login);
             after.phase = Phase::Offered(by);
         }
-        (Word::Offer(_), Phase::Offered(side)) if side == by => return Err(Refused::Unanswered),
-        (Word::Offer(_), Phase::Offered(_)) => return Err(Refused::Glare),
+        (Word::Offer(_), _) => return Err(Refused::Glare),
         (Word::Answer, Phase::Offered(side)) if side != by => after.phase = Phase::Stable,
         (Word::Answer, _) => return Err(Refused::NothingToAnswer),
         (Word::Ice, _) => {}

@@ -60,6 +60,11 @@ impl Ring {
         self.told && user != self.from.user && !self.done.contains(&user)
     }
 
+    /// Those who have answered or declined.
+    pub fn done(&self) -> Vec<UserId> {
+        self.done.iter().copied().collect()
+    }
+
     fn all_done(&self) -> bool {
         self.done.len() as u64 >= self.others
     }

@@ -63,14 +63,14 @@ pub struct Confirmation {
 
 impl Confirmation {
     /// Reads a certificate's SHA-256 fingerprint: as SDP writes it (`sha-256 AB:CD:…`, RFC 8122, section 5; also without the
-    /// word or the colons), or as `x5t#S256` does. `None` if it is none of these.
+    /// word or the colons; `sha256:` before it does as well), or as `x5t#S256` does. `None` if it is none of these.
     pub fn from_fingerprint(text: &str) -> Option<Self> {
         let text = text.trim();
-        let text = match text.split_once(' ') {
-            Some((hash, rest)) if hash.eq_ignore_ascii_case("sha-256") => rest.trim(),
-            Some(_) => return None,
-            None => text,
-        };
+        let word = ["sha-256", "sha256"].into_iter().find_map(|word| {
+            let (hash, rest) = text.split_at_checked(word.len())?;
+            hash.eq_ignore_ascii_case(word).then(|| rest.strip_prefix([' ', ':']))?
+        });
+        let text = word.unwrap_or(text).trim();
         let bytes: [u8; 32] = match text.len() {
             43 => BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?,
             64 => hexadecimal(text.as_bytes().chunks(2))?,

@@ -133,7 +133,6 @@ impl Hub {
                 Error::new(Kind::NotFound, "not_found", message)
             }
             Refused::Glare => conflict(GLARE, "the other peer's offer came first: take yours back and answer it"),
-            Refused::Unanswered => conflict("unanswered", "your offer before is not answered yet"),
             Refused::NothingToAnswer => conflict("nothing_to_answer", "there is no offer of the other peer to answer"),
             Refused::TooMany => {
                 conflict("too_many", &format!("a connection may have opened {MAX_OPENED} calls at once"))

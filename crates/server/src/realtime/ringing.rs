@@ -56,7 +56,7 @@ async fn rung(answer: &Answer, caller: &Caller, ask: Ask) -> Result<()> {
         hub.ticks.wake();
     } else {
         // It was over before it was told.
-        calls::over(hub.app(), room, call, own.user, false);
+        calls::over(hub.app(), room, call, own.user, None);
     }
     Ok(())
 }
@@ -185,7 +185,7 @@ impl Hub {
             let hears = |user, conn| (ring.rings_for(user) || user == ring.from.user) && Some(conn) != but;
             self.tell_members(ring.room, &frame, hears);
         }
-        calls::over(self.app(), ring.room, &ring.call, ring.from.user, over.is_missed());
+        calls::over(self.app(), ring.room, &ring.call, ring.from.user, over.is_missed().then(|| ring.done()));
     }
 
     /// Ends what rings because of what is gone.

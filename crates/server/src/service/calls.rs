@@ -38,20 +38,23 @@ pub async fn ring(app: &App, caller: &Caller, room: RoomId, call: &CallId) -> Re
     Ok(others)
 }
 
-/// It rings no more: push takes back what has not left, or tells that the call was missed. Waits for nothing.
-pub fn over(app: &App, room: RoomId, call: &CallId, from: UserId, missed: bool) {
-    if !app.push.is_on() {
+/// It rings no more. Where nobody answered, `declined` are those who did not want it: for all others it is recorded that
+/// they missed it, and push tells them; else push takes back what has not left. Waits for nothing.
+pub fn over(app: &App, room: RoomId, call: &CallId, from: UserId, declined: Option<Vec<UserId>>) {
+    if declined.is_none() && !app.push.is_on() {
         return;
     }
     let (push, call, now) = (app.push.clone(), call.clone(), app.clock.now_ms());
     let woken = push.clone();
     let tell = move |tx: &mut store::Tx<'_>| {
         let call = Call { id: call.as_str(), room, from };
-        if missed { outbox::missed(&push, tx, call, now) } else { outbox::unring(&push, tx, call) }
+        let Some(declined) = &declined else { return outbox::unring(&push, tx, call) };
+        store::members::missed_call(tx, room, from, declined, now)?;
+        outbox::missed(&push, tx, call, now)
     };
     let done = move |outcome: Result<()>| match outcome {
         Ok(()) => woken.wake(),
-        Err(e) => tracing::warn!(error = &e as &dyn std::error::Error, "push was not told that a call rings no more"),
+        Err(e) => tracing::warn!(error = &e as &dyn std::error::Error, "that a call rings no more was not recorded"),
     };
     app.db.submit(room.uuid().as_u128(), tell, done);
 }

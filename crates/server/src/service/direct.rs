@@ -53,6 +53,7 @@ pub async fn open(app: &App, caller: &Caller, request: DirectRequest) -> Result<
         read_seq: 0,
         unread: 0,
         mentions: 0,
+        missed_calls: None,
         retention_days: None,
         created_at: now,
         updated_at: now,

@@ -110,6 +110,15 @@ mod tests {
             refused.map_or_else(Vec::new, |e| e.fields.into_iter().map(|f| f.field).collect())
         };
         let none: [&str; 0] = [];
+        let colons = ["AB"; 32].join(":");
+        for good in [&print, &colons, &format!("sha-256 {colons}"), &format!("SHA256:{print}"), &"A".repeat(43)] {
+            assert_eq!(fields(&["192.0.2.7:1"], good, 1), none, "{good}");
+        }
+        for bad in
+            ["", "sha-256", "sha256:", "sha-256é", "md5 ab", &format!("sha-512 {print}"), &format!("sha256{print}")]
+        {
+            assert_eq!(fields(&["192.0.2.7:1"], bad, 1), ["fingerprint"], "{bad}");
+        }
         assert_eq!(fields(&["192.0.2.7:1", "[2001:db8::7]:65535", "127.0.0.1:9"], &print, 1), none);
         for bad in ["", "192.0.2.7", "host:1", "0.0.0.0:1", "[::]:1", "192.0.2.7:0", "224.0.0.1:1", "255.255.255.255:1"]
         {

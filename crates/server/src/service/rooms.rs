@@ -66,6 +66,7 @@ pub async fn create(app: &App, caller: &Caller, request: CreateRoomRequest) -> R
         read_seq: 0,
         unread: 0,
         mentions: 0,
+        missed_calls: None,
         retention_days: None,
         created_at: now,
         updated_at: now,
@@ -173,7 +174,7 @@ pub async fn update(app: &App, caller: &Caller, id: RoomId, request: UpdateRoomR
 
 /// Tells the room what it is now, without what differs from caller to caller: all get the same bytes.
 pub(super) fn tell_updated(tx: &mut Tx<'_>, room: Room) {
-    let shared = Room { my_role: None, read_seq: 0, unread: 0, mentions: 0, ..room };
+    let shared = Room { my_role: None, read_seq: 0, unread: 0, mentions: 0, missed_calls: None, ..room };
     tx.publish(Happening::Room { room: shared.id, event: RoomEvent::Updated(Box::new(shared)), origin: None });
 }
 

@@ -24,8 +24,13 @@ statements! {
     REMOVE = "DELETE FROM room_members WHERE room_id = $1 AND user_id = $2";
     USERS_OF = "SELECT user_id FROM room_members WHERE room_id = $1 ORDER BY user_id";
     READ = "UPDATE room_members SET read_seq = (SELECT CASE WHEN r.last_seq < $1 THEN r.last_seq ELSE $1 END FROM rooms r \
-        WHERE r.id = room_members.room_id) WHERE room_id = $2 AND user_id = $3 AND read_seq < $1 \
+        WHERE r.id = room_members.room_id), missed_calls = 0, missed_from = NULL, missed_at = NULL \
+        WHERE room_id = $2 AND user_id = $3 AND read_seq < $1 \
         AND read_seq < (SELECT r.last_seq FROM rooms r WHERE r.id = room_members.room_id) RETURNING read_seq";
+    CALLS_SEEN = "UPDATE room_members SET missed_calls = 0, missed_from = NULL, missed_at = NULL \
+        WHERE room_id = $1 AND user_id = $2 AND missed_calls > 0";
+    MISSED = "UPDATE room_members SET missed_calls = missed_calls + 1, missed_from = $1, missed_at = $2 \
+        WHERE room_id = $3 AND user_id <> $1 AND $4 NOT LIKE '%' || user_id || '%'";
     STANDING = "SELECT r.visibility, r.member_count, r.last_seq, m.role, COALESCE(m.read_seq, 0), r.purged_seq FROM rooms r \
         LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1 WHERE r.id = $2";
     ONE = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, m.name_key \
@@ -124,11 +129,23 @@ pub fn standing(tx: &mut Tx<'_>, room: RoomId, user: UserId) -> Result<Option<St
     }))
 }
 
-/// Remembers that `user` has read up to `seq`, at most to the room's end; the new place, or none where that is not
+/// Remembers that `user` has read up to `seq`, at most to the room's end, and seen which calls they missed; the new place, or none where that is not
 /// beyond the old one.
 pub fn read(tx: &mut Tx<'_>, room: &str, user: &str, seq: u64) -> Result<Option<u64>> {
     let seq = i64::try_from(seq).unwrap_or(i64::MAX);
-    tx.row(READ, &[seq.into(), room.into(), user.into()])?.map(|row| row.count(0)).transpose()
+    if let Some(row) = tx.row(READ, &[seq.into(), room.into(), user.into()])? {
+        return row.count(0).map(Some);
+    }
+    // There may have been nothing to read but that somebody had called.
+    tx.exec(CALLS_SEEN, &[room.into(), user.into()])?;
+    Ok(None)
+}
+
+/// Records that all members but `from`, who called, and those who declined have missed a call.
+pub fn missed_call(tx: &mut Tx<'_>, room: RoomId, from: UserId, declined: &[UserId], now: i64) -> Result<()> {
+    let declined: Vec<_> = declined.iter().map(UserId::to_string).collect();
+    tx.exec(MISSED, &[(&from.to_string()).into(), now.into(), (&room.to_string()).into(), (&declined.join(" ")).into()])
+        .map(drop)
 }
 
 /// One member; presence is not filled in.

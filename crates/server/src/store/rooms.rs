@@ -2,7 +2,7 @@
 
 use mesh_protocol::{
     RoomId, Timestamp, UserId,
-    model::{MemberRole, Room, RoomKind, Visibility},
+    model::{MemberRole, MissedCalls, Room, RoomKind, Visibility},
 };
 
 use super::{
@@ -24,7 +24,8 @@ macro_rules! room_columns {
             WHERE newest.user_id <> m.user_id AND newest.deleted_at IS NULL LIMIT 1000) counted), \
          (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM message_mentions y WHERE y.room_id = m.room_id \
             AND y.user_id = m.user_id AND y.seq > m.read_seq LIMIT 1000) counted), \
-         r.created_at, r.updated_at, r.activity_at, r.retention_days"
+         r.created_at, r.updated_at, r.activity_at, r.retention_days, \
+         m.missed_calls, m.missed_from, m.missed_at"
     };
 }
 
@@ -78,6 +79,13 @@ impl Default for After {
 
 fn room(row: &Row) -> Result<Room> {
     let unknown = |what: &str| Error::internal(format!("an unknown {what} in rooms"));
+    let missed_calls = match (row.opt_text(17)?, row.opt_int(18)?) {
+        (Some(from), Some(at)) => {
+            let at = Timestamp::from_millis(at);
+            Some(MissedCalls { count: row.count(16)?, from_user: UserId::parse(from), at })
+        }
+        _ => None,
+    };
     Ok(Room {
         id: RoomId::parse(row.text(0)?),
         name: row.text(1)?.to_owned(),
@@ -91,6 +99,7 @@ fn room(row: &Row) -> Result<Room> {
         read_seq: row.count(9)?,
         unread: row.count(10)?,
         mentions: row.count(11)?,
+        missed_calls,
         retention_days: row.opt_int(15)?.and_then(|days| u32::try_from(days).ok()),
         created_at: Timestamp::from_millis(row.int(12)?),
         updated_at: Timestamp::from_millis(row.int(13)?),

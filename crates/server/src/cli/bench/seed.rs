@@ -248,6 +248,7 @@ pub(super) fn run(config: &Config, sub: &ArgMatches) -> Outcome {
             read_seq: 0,
             unread: 0,
             mentions: 0,
+            missed_calls: None,
             retention_days: None,
             created_at,
             updated_at: created_at,

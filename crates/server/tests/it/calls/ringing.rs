@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Pair, code, conflict, ok, pair};
-use crate::kit::Peer;
+use crate::kit::{Account, Peer, soon};
 
 /// Whatever of `call` came before the answer to a ping.
 async fn heard(peer: &mut Peer) -> Vec<Value> {
@@ -205,5 +205,58 @@ async fn what_cannot_ring_is_named() {
     assert!((1..=60_000).contains(&refused["payload"]["retry_after_ms"].as_u64().unwrap()), "{refused}");
     p.server.advance(60);
     ring(&mut p, "c11").await;
+    p.server.stop().await;
+}
+
+/// Push or not, whoever comes back sees who called.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missed_call_stands_in_the_room_until_it_is_read() {
+    let mut p = pair().await;
+    let (cat, dan) = (p.server.register("cat").await, p.server.register("dan").await);
+    for who in [&cat, &dan] {
+        p.server.add(&p.ana, &p.room, who).await;
+    }
+    let path = format!("/api/rooms/{}", p.room);
+    let missed = async |p: &Pair, who: &Account| p.server.get(&path, who).await.1["missed_calls"].clone();
+    let read = async |p: &Pair, who: &Account, seq: u64| {
+        p.server.ask("PUT", &format!("{path}/read"), Some(&who.token), Some(json!({"seq": seq}))).await.0
+    };
+    // Ben hears it and lets it ring, Cat does not want it, Dan is away.
+    let mut c = p.server.peer(&cat).await;
+    for (call, count) in [("c1", 1), ("c2", 2)] {
+        ring(&mut p, call).await;
+        c.next_of("call.ringing").await;
+        ok(&c.ask("call.decline", p.about(call, json!({}))).await);
+        p.server.advance(60);
+        is_over(&mut p.b, call, "timeout", &p.ana.id).await;
+        soon("the record", async {
+            while missed(&p, &dan).await["count"] != count {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    let told = missed(&p, &dan).await;
+    assert_eq!((&told["from_user"], told["at"].is_string()), (&json!(p.ana.id), true), "{told}");
+    assert_eq!(missed(&p, &p.ben).await, told);
+    for who in [&p.ana, &cat] {
+        assert_eq!(missed(&p, who).await, json!(null));
+    }
+    let mut d = Peer::connect(&p.server.base, &dan.token).await;
+    let welcome = d.hello().await;
+    assert_eq!(welcome["payload"]["rooms"][0]["missed_calls"], told, "{welcome}");
+    // What the room is told of itself is the same for all.
+    let renamed = p.server.ask("PATCH", &path, Some(&p.ana.token), Some(json!({"name": "Kitchen"}))).await;
+    assert_eq!(renamed.0, 200, "{}", renamed.1);
+    d.join(&p.room).await;
+    // Nothing was said: that he has looked is enough.
+    assert_eq!(read(&p, &dan, 0).await, 204);
+    assert_eq!(missed(&p, &dan).await, json!(null));
+    assert_eq!(missed(&p, &p.ben).await, told, "each sees their own");
+    p.a.join(&p.room).await;
+    p.a.say(&p.room, "never mind").await;
+    assert_eq!(read(&p, &p.ben, 1).await, 204);
+    assert_eq!(missed(&p, &p.ben).await, json!(null));
+    drop((c, d));
     p.server.stop().await;
 }

@@ -167,6 +167,97 @@ async fn what_is_not_whole_is_found() {
     assert!(gone.contains("in memory"), "{gone}");
 }
 
+/// A copy in the place of the database would take it from the server that has it open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_never_takes_the_databases_own_place() {
+    let database = Database::sqlite();
+    let server = Binary::start(&database, &[]);
+    let rest = Rest::of(&server);
+    let ana = rest.register("ana").await;
+    let room = rest.room(&ana, "Cuisine").await;
+    let file = database.sqlite_file().unwrap();
+    let (soft, hard) = (database.dir.path().join("soft.db"), database.dir.path().join("hard.db"));
+    std::os::unix::fs::symlink(&file, &soft).unwrap();
+    std::fs::hard_link(&file, &hard).unwrap();
+    let beside = file.with_file_name("mesh.db-wal");
+    assert!(beside.exists());
+    let path = format!("/api/rooms/{room}/messages");
+    for to in [&file, &soft, &hard, &beside] {
+        let told = refused(&database, &["backup", to.to_str().unwrap()]);
+        assert!(told.contains("belongs to the database itself"), "{told}");
+        let body = json!({"content": "said after that"});
+        assert_eq!(rest.ask("POST", &path, Some(&ana.token), Some(body)).await.0, 201);
+    }
+    server.stop();
+    std::fs::remove_file(hard).unwrap();
+    let server = Binary::start(&database, &[]);
+    assert_eq!(Rest::of(&server).messages(&ana, &room).await.len(), 4);
+    server.stop();
+}
+
+/// A damaged database is what backups are there for. Its log, and one that was left behind, never get into the new file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_takes_the_place_of_what_is_damaged_or_gone() {
+    let database = Database::sqlite();
+    let server = Binary::start(&database, &[]);
+    let rest = Rest::of(&server);
+    let ana = rest.register("ana").await;
+    let room = rest.room(&ana, "Cuisine").await;
+    let path = format!("/api/rooms/{room}/messages");
+    let say = async |content: &str| {
+        assert_eq!(rest.ask("POST", &path, Some(&ana.token), Some(json!({"content": content}))).await.0, 201);
+    };
+    say("kept").await;
+    let (file, kept) = (database.sqlite_file().unwrap(), database.dir.path().join("kept.db"));
+    let kept = kept.to_str().unwrap();
+    assert_eq!(run(&database, &["backup", kept]).0, Some(0));
+    for n in 0..20 {
+        say(&format!("later {n}")).await;
+    }
+    let log = std::fs::read(file.with_file_name("mesh.db-wal")).unwrap();
+    assert!(!log.is_empty());
+    let ruin = || {
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[..100].fill(0x55);
+        std::fs::write(&file, bytes).unwrap();
+    };
+    ruin();
+    // Whether somebody has it open does not depend on what stands in it.
+    assert!(refused(&database, &["restore", kept, "--replace"]).contains("in use"));
+    server.stop();
+    ruin();
+    std::fs::write(file.with_file_name("mesh.db-wal"), &log).unwrap();
+
+    let whole = async || {
+        assert!(!file.with_file_name("mesh.db-wal").exists());
+        let server = Binary::start(&database, &[]);
+        let found = Rest::of(&server).messages(&ana, &room).await;
+        assert_eq!(found.iter().map(|m| m["content"].as_str().unwrap()).collect::<Vec<_>>(), ["kept"]);
+        let (status, log) = server.stop();
+        assert!(status.success(), "{log}");
+        assert_eq!(run(&database, &["backup", "verify", file.to_str().unwrap()]).0, Some(0));
+    };
+    let (status, _, errors) = run(&database, &["restore", kept, "--replace"]);
+    assert_eq!(status, Some(0), "{errors}");
+    assert_eq!(
+        std::fs::read(file.with_file_name("mesh.db.replaced-wal")).unwrap(),
+        log,
+        "for whoever wants to save it"
+    );
+    whole().await;
+
+    // The file was taken away, and its log was forgotten.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(file.with_file_name("mesh.db-wal"), &log).unwrap();
+    assert!(refused(&database, &["restore", kept]).contains("earlier restore"));
+    for name in ["mesh.db.replaced", "mesh.db.replaced-wal"] {
+        std::fs::remove_file(file.with_file_name(name)).unwrap();
+    }
+    let (status, _, errors) = run(&database, &["restore", kept]);
+    assert_eq!(status, Some(0), "{errors}");
+    whole().await;
+}
+
 /// Who watches sees how far it is, in tenths; a program's log is left alone.
 #[test]
 fn a_terminal_sees_how_far_a_backup_is() {

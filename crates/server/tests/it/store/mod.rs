@@ -215,6 +215,7 @@ fn room(id: RoomId, owner_id: UserId, visibility: Visibility, now: i64) -> Room 
         read_seq: 0,
         unread: 0,
         mentions: 0,
+        missed_calls: None,
         retention_days: None,
         created_at: Timestamp::from_millis(now),
         updated_at: Timestamp::from_millis(now),
