@@ -4,7 +4,7 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use mesh_protocol::{rest::FieldError, text::TextError};
 
-use crate::config::Secret;
+use crate::{config::Secret, metrics::Trouble};
 
 /// The class of an [`Error`]: decides the HTTP status and the `system.error` code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +111,13 @@ impl Error {
     /// 503: busy or stopping; try again after `wait`.
     pub fn unavailable(code: &'static str, message: impl Into<String>, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..Self::new(Kind::Unavailable, code, message) }
+    }
+
+    /// 503 for what the database's state is to blame for: the client hears which, the rest stays in `source`.
+    #[must_use]
+    pub fn because(self, trouble: Trouble) -> Self {
+        let (code, message) = (trouble.code(), trouble.meaning().to_owned());
+        Self { kind: Kind::Unavailable, code, message, retry_after: Some(Duration::from_secs(1)), ..self }
     }
 
     /// 429: try again after `wait`.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::json;
 
 use super::{Outcome, failure, print};
 use crate::{
@@ -17,14 +18,24 @@ fn file(help: &'static str) -> Arg {
     Arg::new("FILE").required(true).value_parser(clap::value_parser!(PathBuf)).help(help)
 }
 
+fn as_json() -> Arg {
+    Arg::new("json").long("json").action(ArgAction::SetTrue).help("The result as one JSON object")
+}
+
 pub(super) fn commands() -> [Command; 2] {
     let verify = Command::new("verify")
         .about("Say whether a backup is whole: the file, its migrations, and each room's log without holes")
         .arg(file("The backup"))
-        .after_help("Example:\n  mesh-server backup verify /var/backups/mesh.db");
+        .arg(as_json())
+        .after_help(
+            "Examples:\n  mesh-server backup verify /var/backups/mesh.db\n  \
+             mesh-server backup verify /var/backups/mesh.db --json | jq -r .why\n\nExit status: 0 where it is whole, else \
+             1; with --json `whole` and `why` tell it too.",
+        );
     let backup = Command::new("backup")
         .about("Copy the SQLite database, as it is now, also while a server uses it")
         .arg(file("Where to; it is replaced once the copy is whole"))
+        .arg(as_json())
         .subcommand(verify)
         .subcommand_negates_reqs(true)
         .args_conflicts_with_subcommands(true)
@@ -42,6 +53,7 @@ pub(super) fn commands() -> [Command; 2] {
                 .action(ArgAction::SetTrue)
                 .help("Also where there is a database: it is kept beside the new one, as NAME.replaced"),
         )
+        .arg(as_json())
         .after_help("Example:\n  mesh-server restore /var/backups/mesh.db --replace");
     [backup, restore]
 }
@@ -64,9 +76,25 @@ fn words(path: &Path, found: Contents) -> String {
     format!("{}: whole, migration {version}{old}; {users} users, {rooms} rooms, {messages} messages\n", path.display())
 }
 
+/// What is in a backup, for people or for programs.
+fn told(path: &Path, found: Contents, sub: &ArgMatches) -> String {
+    if !sub.get_flag("json") {
+        return words(path, found);
+    }
+    let Contents { version, older, users, rooms, messages } = found;
+    let file = path.display().to_string();
+    let told = json!({"file": file, "whole": true, "migration": version, "older": older, "users": users, "rooms": rooms,
+        "messages": messages});
+    format!("{told:#}\n")
+}
+
 pub(super) fn verify(sub: &ArgMatches) -> Outcome {
     let path = given(sub);
-    print(&words(path, backup::verify(path).map_err(failure)?))
+    let found = backup::verify(path);
+    if let (Err(why), true) = (&found, sub.get_flag("json")) {
+        print(&format!("{:#}\n", json!({"file": path.display().to_string(), "whole": false, "why": why})))?;
+    }
+    print(&told(path, found.map_err(failure)?, sub))
 }
 
 pub(super) fn backup(config: &Config, sub: &ArgMatches) -> Outcome {
@@ -81,7 +109,7 @@ pub(super) fn backup(config: &Config, sub: &ArgMatches) -> Outcome {
         }
     })
     .map_err(failure)?;
-    print(&words(to, backup::verify(to).map_err(failure)?))
+    print(&told(to, backup::verify(to).map_err(failure)?, sub))
 }
 
 pub(super) fn restore(config: &Config, sub: &ArgMatches) -> Outcome {
@@ -90,6 +118,10 @@ pub(super) fn restore(config: &Config, sub: &ArgMatches) -> Outcome {
         return Err(failure(format!("{} is there: say --replace if it may be put aside", to.display())));
     }
     let old = backup::restore(from, to).map_err(failure)?;
+    if sub.get_flag("json") {
+        let kept = old.map(|old| old.display().to_string());
+        return print(&format!("{:#}\n", json!({"file": to.display().to_string(), "restored": true, "kept": kept})));
+    }
     let kept = old.map(|old| format!("; what was there is {}", old.display())).unwrap_or_default();
     print(&format!("{} is restored{kept}\n", to.display()))
 }

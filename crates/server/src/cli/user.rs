@@ -9,6 +9,7 @@ use mesh_protocol::{
     model::UserRole,
     text::check_password,
 };
+use serde_json::json;
 
 use super::{
     Outcome,
@@ -68,9 +69,11 @@ pub(super) fn command() -> Command {
                 .arg(Arg::new("email").long("email").value_name("ADDRESS").help("An address for mail"))
                 .arg(Arg::new("display-name").long("display-name").value_name("TEXT").help("What the person is called"))
                 .args([password_stdin(), generate()])
+                .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("What was made as one JSON object"))
                 .after_help(format!(
                     "{PASSWORD_HELP}\n\nExamples:\n  mesh-server user add ana --admin --email ana@example.org\n  \
-                     mesh-server user add ben --password-stdin < password.txt\n  mesh-server user add bot --generate"
+                     mesh-server user add ben --password-stdin < password.txt\n  \
+                     mesh-server user add bot --generate --json | jq -r .password"
                 )),
         )
         .subcommand(
@@ -162,6 +165,13 @@ fn add(config: &Config, sub: &ArgMatches) -> Outcome {
     let new = NewAccount::check(&request).map_err(|e| told(&e))?;
     let (hash, trail) = (password.hash(config)?, database.trail());
     let user = database.write(move |tx| new.create(tx, &trail, &hash))?;
+    if sub.get_flag("json") {
+        let mut told = json!({"id": user.id, "username": user.username, "role": user.role.as_str()});
+        if password.made {
+            told["password"] = password.text.into();
+        }
+        return print(&format!("{told:#}\n"));
+    }
     print(&format!("{} is made: {}\n", user.username, user.role.as_str()))?;
     password.show()
 }

@@ -40,8 +40,11 @@ pub async fn delete_me(
     request: DeleteAccountRequest,
     client: ClientInfo,
 ) -> Result<()> {
-    let attempt = limits::begin_login(app, &caller.username, client.ip)?;
     let user = caller.user_id;
+    let attempt = match request.code {
+        Some(_) => limits::begin_second_factor(app, user, &caller.username, client.ip)?,
+        None => limits::begin_login(app, &caller.username, client.ip)?,
+    };
     let checked = totp::check_password(app, user, request.password).await.inspect_err(|e| {
         if e.code == "invalid_credentials" {
             let named = Some((user, caller.username.to_string()));

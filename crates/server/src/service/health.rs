@@ -34,6 +34,8 @@ pub async fn ready(app: &App) -> Result<()> {
     }
     match tokio::time::timeout(PATIENCE, app.db.read(store::ping)).await {
         Ok(Ok(())) => Ok(()),
+        // What cannot be read is named as what cannot be written.
+        Ok(Err(e)) if Trouble::ALL.iter().any(|trouble| trouble.code() == e.code) => Err(e),
         _ => refuse(trouble(app).unwrap_or((Trouble::Unreachable.code(), Trouble::Unreachable.meaning()))),
     }
 }

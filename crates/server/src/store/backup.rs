@@ -2,12 +2,13 @@
 
 use std::{
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use rusqlite::{
-    Connection, OpenFlags,
+    Connection, ErrorCode, OpenFlags,
     backup::{Backup, StepResult},
 };
 
@@ -31,6 +32,14 @@ const FOREIGN: &str = "SELECT COUNT(*) FROM pragma_foreign_key_check";
 const STEP: i32 = 1_000;
 /// How long another process may hold the database.
 const BUSY: Duration = Duration::from_secs(10);
+/// How its files begin.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// What SQLite keeps beside a database. A log that is left there is played into whatever file has the database's name.
+const LOGS: [&str; 2] = ["-wal", "-journal"];
+/// An index of the log, which is made anew.
+const INDEX: &str = "-shm";
+/// Where SQLite's locks stand, whatever the file's content: its pending byte, the reserved one and the shared ones.
+const LOCKS: (u64, u64) = (0x4000_0000, 512);
 /// The migration that made logs of changes.
 const CHANGES_SINCE: i64 = 6;
 
@@ -60,6 +69,25 @@ fn beside(path: &Path, suffix: &str) -> Result<PathBuf, String> {
     Ok(path.with_file_name(name))
 }
 
+/// Whether two names lead to one file that is there.
+fn same(one: &Path, other: &Path) -> bool {
+    match (fs::canonicalize(one), fs::canonicalize(other)) {
+        (Ok(one), Ok(other)) => one == other || inode(&one).is_some_and(|found| inode(&other) == Some(found)),
+        _ => false,
+    }
+}
+
+#[cfg(unix)]
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn inode(_: &Path) -> Option<(u64, u64)> {
+    None
+}
+
 /// Makes an empty file, which must not exist, that its owner alone may read.
 pub(super) fn make(path: &Path) -> Result<(), String> {
     let mut options = fs::OpenOptions::new();
@@ -78,6 +106,13 @@ pub(super) fn make(path: &Path) -> Result<(), String> {
 /// # Errors
 /// A sentence for the operator.
 pub fn copy(from: &Path, to: &Path, mut progress: impl FnMut(i32, i32)) -> Result<(), String> {
+    // In its place the copy would take the file, and all that is said from now on, from whoever has it open.
+    let real = fs::canonicalize(from).unwrap_or_else(|_| from.to_owned());
+    for suffix in ["", INDEX].into_iter().chain(LOGS) {
+        if same(&beside(&real, suffix)?, to) {
+            return Err(format!("{} belongs to the database itself: a copy needs a name of its own", to.display()));
+        }
+    }
     let part = beside(to, &format!(".{}.part", std::process::id()))?;
     make(&part)?;
     let copied = fill(from, &part, &mut progress).and_then(|()| {
@@ -86,13 +121,17 @@ pub fn copy(from: &Path, to: &Path, mut progress: impl FnMut(i32, i32)) -> Resul
     });
     if copied.is_err() {
         let _ = fs::remove_file(&part);
-    } else if let Ok(folder) =
-        fs::File::open(to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-    {
-        // The new name reaches the disk too, where the file system can.
-        let _ = folder.sync_all();
+    } else {
+        settle(to);
     }
     copied
+}
+
+/// A file's new name reaches the disk too, where the file system can.
+fn settle(path: &Path) {
+    if let Ok(folder) = fs::File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))) {
+        let _ = folder.sync_all();
+    }
 }
 
 fn fill(from: &Path, part: &Path, progress: &mut impl FnMut(i32, i32)) -> Result<(), String> {
@@ -162,32 +201,87 @@ pub fn verify(path: &Path) -> Result<Contents, String> {
     Ok(Contents { version, older: missing > 0, users, rooms, messages })
 }
 
+/// Whether somebody has a database open, also one that is damaged.
+fn held(path: &Path) -> Result<bool, String> {
+    use rustix::process::{Flock, FlockType, fcntl_getlk};
+    let file = fs::File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let all = Flock { start: LOCKS.0, length: LOCKS.1, ..Flock::from(FlockType::WriteLock) };
+    Ok(fcntl_getlk(&file, &all).map_err(|e| format!("{}: {e}", path.display()))?.is_some())
+}
+
+/// Leaves the log of a database that nobody has open: what stood in it is in the file then. A file that SQLite cannot
+/// read any more is left as it is: it is most of all what a backup is to take the place of.
+fn close(path: &Path) -> Result<(), String> {
+    let used = || Err(format!("{} is in use: stop the server first", path.display()));
+    // Before SQLite has it open here: to close a file gives up the locks of the whole process.
+    if held(path)? {
+        return used();
+    }
+    let mut first = [0; MAGIC.len()];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut first));
+    if read.is_err() || first != *MAGIC {
+        return Ok(());
+    }
+    let there = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(told(path))?;
+    there.busy_timeout(Duration::ZERO).map_err(told(path))?;
+    match there.pragma_update(None, "journal_mode", "DELETE") {
+        Err(e) if matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) => used(),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Gives the new file to whom the old one, or else the folder, belongs: root may restore what a server of another user
+/// then opens.
+fn hand_over(new: &Path, like: &Path) -> Result<(), String> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let say = |e: std::io::Error| format!("{}: {e}", new.display());
+        let (wanted, found) = (fs::metadata(like).map_err(say)?, fs::metadata(new).map_err(say)?);
+        let others = (wanted.uid(), wanted.gid()) != (found.uid(), found.gid());
+        if others && rustix::process::geteuid().is_root() {
+            chown(new, Some(wanted.uid()), Some(wanted.gid())).map_err(say)?;
+        }
+    }
+    Ok(())
+}
+
 /// Puts a copy, which is verified first, in the place of a database that nobody uses. One that is there is kept beside
-/// it; where it was put.
+/// it, with its log where it could not be read; where it was put.
 ///
 /// # Errors
 /// A sentence for the operator; then all is as it was.
 pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, String> {
     verify(from)?;
-    if !to.exists() {
-        return copy(from, to, |_, _| {}).map(|()| None);
+    // SQLite's own files stand beside the real one.
+    let real = fs::canonicalize(to);
+    let to = real.as_deref().unwrap_or(to);
+    let (old, new) = (beside(to, ".replaced")?, beside(to, ".restored")?);
+    let there = to.exists();
+    if there {
+        close(to)?;
     }
-    let old = beside(to, ".replaced")?;
-    if old.exists() {
-        return Err(format!("{} is there from an earlier restore: move it away first", old.display()));
+    let mut aside = vec![(to.to_owned(), old.clone())];
+    for suffix in LOGS {
+        aside.push((beside(to, suffix)?, beside(&old, suffix)?));
     }
-    let new = beside(to, ".restored")?;
-    let there = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(told(to))?;
-    there.busy_timeout(Duration::ZERO).map_err(told(to))?;
-    // Leaving the log needs the database for oneself; what stood in the log is in the file then.
-    let alone = there.pragma_update(None, "journal_mode", "DELETE").is_ok();
-    drop(there);
-    if !alone {
-        return Err(format!("{} is in use: stop the server first", to.display()));
+    // Files of two restores together would be no database.
+    if let Some((_, kept)) = aside.iter().find(|(_, kept)| kept.exists())
+        && aside.iter().any(|(left, _)| left.exists())
+    {
+        return Err(format!("{} is there from an earlier restore: move it away first", kept.display()));
     }
     copy(from, &new, |_, _| {})?;
+    let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    hand_over(&new, if there { to } else { folder })?;
     let say = |e: std::io::Error| format!("{}: {e}", to.display());
-    fs::rename(to, &old).map_err(say)?;
+    for (left, kept) in aside.iter().filter(|(left, _)| left.exists()) {
+        // By a second name, where the file system has such: then there is a database in its place at each moment.
+        let named = if left == to { fs::hard_link(left, kept) } else { fs::rename(left, kept) };
+        named.or_else(|_| fs::rename(left, kept)).map_err(say)?;
+    }
+    let _ = fs::remove_file(beside(to, INDEX)?);
     fs::rename(&new, to).map_err(say)?;
-    Ok(Some(old))
+    settle(to);
+    Ok(there.then_some(old))
 }

@@ -131,11 +131,22 @@ impl Session {
 
     fn failed(&mut self, e: postgres::Error) -> Error {
         self.spoiled = true;
-        self.trouble = trouble_of(&e).or(self.trouble);
+        let trouble = trouble_of(&e);
+        self.trouble = trouble.or(self.trouble);
         if matches!(e.code(), Some(&SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE)) {
             self.repeat = true;
         }
-        Error::internal(e)
+        // "cached plan must not change result type": a newer server beside this one has migrated, and each statement that
+        // was prepared before would be refused until the connection ends.
+        if e.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) {
+            self.statements.clear();
+            self.repeat = true;
+        }
+        // Whoever reads hears of it as it is; a write is judged with its transaction.
+        match trouble {
+            Some(trouble) => Error::internal(e).because(trouble),
+            None => Error::internal(e),
+        }
     }
 
     fn client(&mut self) -> Result<&mut Client> {
@@ -236,11 +247,14 @@ fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, figures: &met
         if let Err(e) = session.connect() {
             job.refuse_with(judge(figures, Some(Trouble::Unreachable), Error::internal(e)));
         } else {
-            session.trouble = None;
+            (session.trouble, session.repeat) = (None, false);
             job.run(&mut Tx { conn: Conn::Postgres(session), published: Vec::new() });
-            // The connection was lost; reading may be done again.
-            if session.trouble == Some(Trouble::Unreachable) {
-                session.client = None;
+            // The connection was lost, or the statements are stale; reading may be done again.
+            let lost = session.trouble == Some(Trouble::Unreachable);
+            if lost || session.repeat {
+                if lost {
+                    session.client = None;
+                }
                 if session.connect().is_ok() {
                     job.run(&mut Tx { conn: Conn::Postgres(session), published: Vec::new() });
                 }

@@ -128,11 +128,16 @@ impl Session {
 
     /// Notes a failure, as PostgreSQL does: a job that takes no notice of it must not be kept by halves.
     fn noted<T>(&mut self, outcome: Result<T>) -> Result<T> {
-        if let Err(error) = &outcome {
+        outcome.map_err(|error| {
             self.spoiled = true;
-            self.trouble = trouble_of(error).or(self.trouble);
-        }
-        outcome
+            let trouble = trouble_of(&error);
+            self.trouble = trouble.or(self.trouble);
+            // Whoever reads hears of it as it is; a write is judged with its transaction.
+            match trouble {
+                Some(trouble) => error.because(trouble),
+                None => error,
+            }
+        })
     }
 
     pub(super) fn exec(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64> {
@@ -259,8 +264,11 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
 fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, figures: &metrics::Store) {
     while let Ok(mut job) = jobs.recv() {
         let began = Instant::now();
-        let mut tx = Tx { conn: Conn::Sqlite(session), published: Vec::new() };
-        job.run(&mut tx);
+        session.trouble = None;
+        job.run(&mut Tx { conn: Conn::Sqlite(session), published: Vec::new() });
+        if let Some(trouble) = session.trouble {
+            tracing::error!(trouble = trouble.code(), "something could not be read: {}", trouble.meaning());
+        }
         figures.read.since(began);
         job.done(Ok(()));
     }

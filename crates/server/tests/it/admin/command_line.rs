@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::PASSWORD;
-use crate::kit::{Account, Binary, Database, Peer, output};
+use crate::kit::{Account, Binary, Database, Peer, http, output};
 
 const SECRET: (&str, &str) = ("MESH_JWT_SECRET", "a secret of more than thirty-two characters");
 
@@ -52,7 +52,7 @@ impl House {
     async fn open() -> Self {
         let database = Database::new();
         let server = tokio::task::block_in_place(|| Binary::start(&database, &[SECRET]));
-        Self { server, http: reqwest::Client::new(), database }
+        Self { server, http: http().build().unwrap(), database }
     }
 
     async fn ask(&self, method: &str, path: &str, token: Option<&str>, body: Value) -> (u16, Value) {
@@ -149,7 +149,9 @@ async fn beside_a_running_server_it_takes_effect_within_a_second() {
 async fn tokens_are_minted_and_looked_into() {
     let house = House::open().await;
     let db = &house.database;
-    well(cli(db, &["user", "add", "ana", "--generate"]));
+    let made: Value = serde_json::from_str(&well(cli(db, &["user", "add", "ana", "--generate", "--json"]))).unwrap();
+    assert_eq!((&made["username"], &made["role"]), (&json!("ana"), &json!("user")), "{made}");
+    assert!(made["id"].is_string() && made["password"].as_str().unwrap().len() >= 16, "{made}");
     let token = well(cli(db, &["token", "mint", "ANA", "--minutes", "5"]));
     let token = token.trim_end();
     assert_eq!(house.me(token).await, 200);

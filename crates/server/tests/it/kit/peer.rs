@@ -130,6 +130,27 @@ impl Peer {
         created
     }
 
+    /// Sends an event and gives its answer, or the code with which the connection ends instead.
+    pub async fn ask_or_end(&mut self, kind: &str, payload: Value) -> Result<Value, u16> {
+        self.send(json!({"type": kind, "id": "the last", "payload": payload})).await;
+        soon("an answer or the close", async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Text(text))) => {
+                        let event: Value = serde_json::from_str(&text).unwrap();
+                        if event["reply_to"] == "the last" {
+                            return Ok(event);
+                        }
+                    }
+                    Some(Ok(Message::Close(Some(frame)))) => return Err(frame.code.into()),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("expected an answer or a close frame, got {other:?}"),
+                }
+            }
+        })
+        .await
+    }
+
     /// Reads to the close frame: its code and reason, and the events before it.
     pub async fn closed(&mut self) -> (u16, String, Vec<Value>) {
         let mut events: Vec<_> = std::mem::take(&mut self.waiting).into();

@@ -1,11 +1,15 @@
 //! `backup`, `backup verify` and `restore`, with the real binary beside a real server.
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    kit::{Binary, Database, Peer, output},
+    kit::{Binary, Database, EXE, Peer, output},
     process::Rest,
 };
 
@@ -113,10 +117,23 @@ async fn what_is_not_whole_is_found() {
     let whole = kept("whole.db");
     let (status, out, _) = run(&database, &["backup", "verify", whole.to_str().unwrap()]);
     assert!(status == Some(0) && out.contains("20 messages"), "{out}");
+    let told = |args: &[&str]| {
+        let (status, out, errors) = run(&database, args);
+        let told: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{args:?}: {e}: {out}{errors}"));
+        (status, told)
+    };
+    let (status, found) = told(&["backup", "verify", whole.to_str().unwrap(), "--json"]);
+    assert_eq!((status, &found["whole"], &found["older"]), (Some(0), &json!(true), &json!(false)));
+    assert_eq!((&found["users"], &found["rooms"], &found["messages"]), (&json!(1), &json!(1), &json!(20)), "{found}");
+    let again = database.dir.path().join("again.db");
+    assert_eq!(told(&["backup", again.to_str().unwrap(), "--json"]).1["messages"], 20);
 
     let holed = kept("holed.db");
     sql(&holed, "PRAGMA foreign_keys = OFF; DELETE FROM messages WHERE seq = 7");
     assert!(verify(&holed).contains("holes in their log"));
+    let (status, found) = told(&["backup", "verify", holed.to_str().unwrap(), "--json"]);
+    assert_eq!((status, &found["whole"]), (Some(1), &json!(false)));
+    assert!(found["why"].as_str().unwrap().contains("holes"), "{found}");
     assert!(refused(&database, &["restore", holed.to_str().unwrap(), "--replace"]).contains("holes"));
 
     let newer = kept("newer.db");
@@ -136,8 +153,129 @@ async fn what_is_not_whole_is_found() {
     assert!(verify(&other).contains("no database of Mesh Server"));
     assert!(verify(&database.dir.path().join("none.db")).contains("none.db"));
 
+    // What was there is kept, and told.
+    let (status, found) = told(&["restore", whole.to_str().unwrap(), "--replace", "--json"]);
+    assert_eq!((status, &found["restored"]), (Some(0), &json!(true)));
+    let old = found["kept"].as_str().unwrap();
+    assert!(old.ends_with("mesh.db.replaced") && Path::new(old).exists(), "{found}");
+    let (status, out, _) = run(&database, &["backup", "verify", database.sqlite_file().unwrap().to_str().unwrap()]);
+    assert!(status == Some(0) && out.contains("20 messages"), "{out}");
+
     let mut memory = Database::sqlite();
     memory.url = "sqlite://".to_owned();
     let gone = refused(&memory, &["backup", "x.db"]);
     assert!(gone.contains("in memory"), "{gone}");
+}
+
+/// A copy in the place of the database would take it from the server that has it open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_never_takes_the_databases_own_place() {
+    let database = Database::sqlite();
+    let server = Binary::start(&database, &[]);
+    let rest = Rest::of(&server);
+    let ana = rest.register("ana").await;
+    let room = rest.room(&ana, "Cuisine").await;
+    let file = database.sqlite_file().unwrap();
+    let (soft, hard) = (database.dir.path().join("soft.db"), database.dir.path().join("hard.db"));
+    std::os::unix::fs::symlink(&file, &soft).unwrap();
+    std::fs::hard_link(&file, &hard).unwrap();
+    let beside = file.with_file_name("mesh.db-wal");
+    assert!(beside.exists());
+    let path = format!("/api/rooms/{room}/messages");
+    for to in [&file, &soft, &hard, &beside] {
+        let told = refused(&database, &["backup", to.to_str().unwrap()]);
+        assert!(told.contains("belongs to the database itself"), "{told}");
+        let body = json!({"content": "said after that"});
+        assert_eq!(rest.ask("POST", &path, Some(&ana.token), Some(body)).await.0, 201);
+    }
+    server.stop();
+    std::fs::remove_file(hard).unwrap();
+    let server = Binary::start(&database, &[]);
+    assert_eq!(Rest::of(&server).messages(&ana, &room).await.len(), 4);
+    server.stop();
+}
+
+/// A damaged database is what backups are there for. Its log, and one that was left behind, never get into the new file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_takes_the_place_of_what_is_damaged_or_gone() {
+    let database = Database::sqlite();
+    let server = Binary::start(&database, &[]);
+    let rest = Rest::of(&server);
+    let ana = rest.register("ana").await;
+    let room = rest.room(&ana, "Cuisine").await;
+    let path = format!("/api/rooms/{room}/messages");
+    let say = async |content: &str| {
+        assert_eq!(rest.ask("POST", &path, Some(&ana.token), Some(json!({"content": content}))).await.0, 201);
+    };
+    say("kept").await;
+    let (file, kept) = (database.sqlite_file().unwrap(), database.dir.path().join("kept.db"));
+    let kept = kept.to_str().unwrap();
+    assert_eq!(run(&database, &["backup", kept]).0, Some(0));
+    for n in 0..20 {
+        say(&format!("later {n}")).await;
+    }
+    let log = std::fs::read(file.with_file_name("mesh.db-wal")).unwrap();
+    assert!(!log.is_empty());
+    let ruin = || {
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[..100].fill(0x55);
+        std::fs::write(&file, bytes).unwrap();
+    };
+    ruin();
+    // Whether somebody has it open does not depend on what stands in it.
+    assert!(refused(&database, &["restore", kept, "--replace"]).contains("in use"));
+    server.stop();
+    ruin();
+    std::fs::write(file.with_file_name("mesh.db-wal"), &log).unwrap();
+
+    let whole = async || {
+        assert!(!file.with_file_name("mesh.db-wal").exists());
+        let server = Binary::start(&database, &[]);
+        let found = Rest::of(&server).messages(&ana, &room).await;
+        assert_eq!(found.iter().map(|m| m["content"].as_str().unwrap()).collect::<Vec<_>>(), ["kept"]);
+        let (status, log) = server.stop();
+        assert!(status.success(), "{log}");
+        assert_eq!(run(&database, &["backup", "verify", file.to_str().unwrap()]).0, Some(0));
+    };
+    let (status, _, errors) = run(&database, &["restore", kept, "--replace"]);
+    assert_eq!(status, Some(0), "{errors}");
+    assert_eq!(
+        std::fs::read(file.with_file_name("mesh.db.replaced-wal")).unwrap(),
+        log,
+        "for whoever wants to save it"
+    );
+    whole().await;
+
+    // The file was taken away, and its log was forgotten.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(file.with_file_name("mesh.db-wal"), &log).unwrap();
+    assert!(refused(&database, &["restore", kept]).contains("earlier restore"));
+    for name in ["mesh.db.replaced", "mesh.db.replaced-wal"] {
+        std::fs::remove_file(file.with_file_name(name)).unwrap();
+    }
+    let (status, _, errors) = run(&database, &["restore", kept]);
+    assert_eq!(status, Some(0), "{errors}");
+    whole().await;
+}
+
+/// Who watches sees how far it is, in tenths; a program's log is left alone.
+#[test]
+fn a_terminal_sees_how_far_a_backup_is() {
+    let database = Database::sqlite();
+    assert_eq!(run(&database, &["migrate", "up"]).0, Some(0));
+    sql(
+        &database.sqlite_file().unwrap(),
+        "CREATE TABLE ballast (text TEXT); WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 1999) \
+            INSERT INTO ballast SELECT hex(randomblob(4000)) FROM n",
+    );
+    let (status, _, errors) = run(&database, &["backup", "kept.db"]);
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+    let mut command = Command::new("script");
+    command.args(["-qefc", &format!("{EXE} backup kept.db"), "/dev/null"]).stdin(Stdio::null());
+    command.current_dir(database.dir.path()).env("DATABASE_URL", &database.url);
+    let (status, out, errors) = output(command);
+    assert_eq!((status, errors.as_str()), (Some(0), ""), "{out}");
+    let told: Vec<i64> = out.lines().filter_map(|line| line.split_once(" % of ")?.0.parse().ok()).collect();
+    assert!(told.len() > 3 && told.is_sorted() && told.last() == Some(&100), "{out}");
+    assert!(out.contains("whole"), "{out}");
 }

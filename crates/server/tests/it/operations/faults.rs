@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{parse, scrape, sum};
+use super::{parse, sum};
 use crate::{
     kit::{Account, Binary, Database, Peer, Server, output, postgres_url, skipped, soon},
     process::Rest,
@@ -64,9 +64,8 @@ impl House {
         sum(&parse(&figures.text().await.unwrap()), name, &[])
     }
 
-    /// Everywhere it is told what is wrong, and what needs no writing goes on; also after the server has tried to write by
-    /// itself, and could not.
-    async fn tells(&self, code: &str) {
+    /// Probes and figures tell what is wrong, also after the server has tried to write by itself, and could not.
+    async fn shows(&self, code: &str) {
         let failed = self.figure("mesh_store_transactions_failed_total").await;
         soon("attempts to write", async {
             while self.figure("mesh_store_transactions_failed_total").await < failed + 2.0 {
@@ -81,10 +80,20 @@ impl House {
         let figures = parse(&figures.text().await.unwrap());
         assert_eq!(sum(&figures, "mesh_store_trouble", &[("trouble", code)]), 1.0);
         assert_eq!((sum(&figures, "mesh_store_trouble", &[]), sum(&figures, "mesh_ready", &[])), (1.0, 0.0));
+    }
+
+    /// Everywhere it is told what is wrong, and what needs no writing goes on.
+    async fn tells(&self, code: &str) {
+        self.shows(code).await;
         let path = format!("/api/rooms/{}/messages", self.room);
         assert_eq!(self.rest.ask("GET", &path, Some(&self.ana.token), None).await.0, 200);
         let mut peer = Peer::connect(&self.rest.base, &self.ana.token).await;
         peer.hello().await;
+        self.refuses(&mut peer).await;
+    }
+
+    /// A send by WebSocket is refused, and may be tried again.
+    async fn refuses(&self, peer: &mut Peer) {
         let refused = peer.ask("chat.message.send", json!({"room_id": self.room, "content": "now"})).await;
         let words = (&refused["type"], &refused["payload"]["code"], &refused["payload"]["retryable"]);
         assert_eq!(words, (&json!("system.error"), &json!("internal"), &json!(true)), "{refused}");
@@ -282,39 +291,85 @@ async fn a_clock_that_jumps_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_another_holds_is_named() {
-    let server = Server::start_on(Database::sqlite(), &[]).await;
-    let ana = server.register("ana").await;
-    let room = server.room(&ana, "Cuisine").await;
-    let other = rusqlite::Connection::open(server.database.sqlite_file().unwrap()).unwrap();
+    let database = Database::sqlite();
+    let mut house = House::open(&database).await;
+    let mut peer = Peer::connect(&house.rest.base, &house.ana.token).await;
+    peer.hello().await;
+    let other = rusqlite::Connection::open(database.sqlite_file().unwrap()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let path = format!("/api/rooms/{room}/messages");
     // The server asks for ten seconds before it gives up.
-    let (status, refused) = server.post(&path, &ana, json!({"content": "now"})).await;
-    assert_eq!((status, &refused["code"]), (503, &json!("database_locked")), "{refused}");
-    let (status, ready) = server.ask("GET", "/ready", None, None).await;
+    assert_eq!(house.say("now").await, Err((503, json!("database_locked"))));
+    house.refuses(&mut peer).await;
+    let (status, ready) = house.rest.ask("GET", "/ready", None, None).await;
     assert_eq!((status, &ready["code"]), (503, &json!("database_locked")));
-    let figures = scrape(&server).await;
-    assert_eq!(sum(&figures, "mesh_store_trouble", &[("trouble", "database_locked")]), 1.0);
-    assert_eq!(sum(&figures, "mesh_ready", &[]), 0.0);
+    assert_eq!((house.figure("mesh_store_trouble").await, house.figure("mesh_ready").await), (1.0, 0.0));
+    house.holds_all().await;
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(server.post(&path, &ana, json!({"content": "after"})).await.0, 201);
-    assert_eq!(server.ask("GET", "/ready", None, None).await.0, 200);
-    server.stop().await;
+    house.recovers(&database).await;
 }
 
-/// Changes a PostgreSQL server's mind, and makes the house connect anew.
-fn turn(server: &str, database: &Database, read_only: bool) {
+/// Reading fails too: told, and over with its cause.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_cannot_be_read_is_told() {
+    let database = Database::sqlite();
+    let mut house = House::open(&database).await;
+    let Some(strace) = Strace::inject(house.binary.pid(), "pread64", "EIO") else {
+        return skipped("a disk that cannot be read", "the right to trace (strace)");
+    };
+    // Written by one thread and read by another, which has not seen it yet.
+    let path = format!("/api/rooms/{}/messages", house.room);
+    let refused = loop {
+        let said = house.say("meanwhile").await;
+        let (status, answer) = house.rest.ask("GET", &path, Some(&house.ana.token), None).await;
+        match (said, status) {
+            (Ok(()), 200) => {}
+            (Err(refused), _) => break refused,
+            (Ok(()), _) => break (status, answer["code"].clone()),
+        }
+    };
+    // SQLite takes a disk that answers "input/output error" to a read for a damaged file.
+    assert_eq!(refused, (503, json!("database_corrupt")));
+    let (status, ready) = house.rest.ask("GET", "/ready", None, None).await;
+    assert_eq!((status, &ready["code"]), (503, &json!("database_corrupt")), "{ready}");
+    assert_eq!(house.rest.ask("GET", "/health", None, None).await.0, 200);
+    drop(strace);
+    assert_eq!(house.say("after").await, Ok(()));
+    assert_eq!(house.rest.ask("GET", "/ready", None, None).await.0, 200);
+    house.holds_all().await;
+    let (status, log) = house.binary.stop();
+    assert!(status.success(), "{log}");
+}
+
+/// Changes a PostgreSQL server's mind about the house's database, and ends its connections.
+fn turn(server: &str, database: &Database, how: &str) {
     let name = database.url.rsplit('/').next().unwrap().to_owned();
-    let server = server.to_owned();
+    let (server, how) = (server.to_owned(), how.to_owned());
     // The synchronous client must not run on a runtime's thread.
     let turned = std::thread::spawn(move || {
         let mut client = postgres::Client::connect(&server, postgres::NoTls).unwrap();
-        let words = format!("ALTER DATABASE {name} SET default_transaction_read_only = {read_only}");
-        client.batch_execute(&words).unwrap();
+        client.batch_execute(&format!("ALTER DATABASE {name} {how}")).unwrap();
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
         client.execute(end, &[&name]).unwrap();
     });
     turned.join().unwrap();
+}
+
+/// The server comes back to a PostgreSQL that was gone, by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_is_gone_is_named() {
+    let Some(url) = postgres_url() else {
+        return skipped("a PostgreSQL that is gone", "MESH_TEST_POSTGRES_URL");
+    };
+    let database = Database::postgres(&url);
+    let mut house = House::open(&database).await;
+    let mut peer = Peer::connect(&house.rest.base, &house.ana.token).await;
+    peer.hello().await;
+    turn(&url, &database, "ALLOW_CONNECTIONS false");
+    assert_eq!(house.say_until_refused().await, (503, json!("database_unreachable")));
+    house.shows("database_unreachable").await;
+    house.refuses(&mut peer).await;
+    turn(&url, &database, "ALLOW_CONNECTIONS true");
+    house.recovers(&database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -324,7 +379,7 @@ async fn a_postgres_that_takes_no_writes_is_named() {
     };
     let database = Database::postgres(&url);
     let mut house = House::open(&database).await;
-    turn(&url, &database, true);
+    turn(&url, &database, "SET default_transaction_read_only = true");
     // The first finds the connection gone.
     let refused = loop {
         let (status, code) = house.say_until_refused().await;
@@ -335,7 +390,7 @@ async fn a_postgres_that_takes_no_writes_is_named() {
     };
     assert_eq!(refused, "database_read_only");
     house.tells("database_read_only").await;
-    turn(&url, &database, false);
+    turn(&url, &database, "SET default_transaction_read_only = false");
     house.recovers(&database).await;
 }
 

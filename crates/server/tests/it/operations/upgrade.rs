@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mesh_server::store::migrate::MIGRATIONS;
+use mesh_server::store::migrate::{Dialect, MIGRATIONS};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -205,4 +205,91 @@ async fn a_running_server_works_on_while_a_newer_one_expands_the_schema() {
     let (status, _, errors) = output(command);
     assert_eq!(status, Some(1));
     assert!(errors.contains("newer than this binary"), "{errors}");
+}
+
+/// A server from before 0011 fills no `name_key`: whoever it adds beside this one is told of all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_an_older_server_adds_is_seen_by_the_newer_one() {
+    let database = Database::new();
+    migrate(&database, &["up"]);
+    // Nothing of 0013 is there yet, so that its way up has something to mend.
+    let later = MIGRATIONS.iter().filter(|m| m.version >= 13 && m.dialect != other(&database)).count();
+    let server = Binary::start(&database, &[]);
+    let rest = Rest::of(&server);
+    let (ana, ben, cyd) = (rest.register("ana").await, rest.register("ben").await, rest.register("cyd").await);
+    let room = rest.room(&ana, "Kitchen").await;
+    let add = |who: &Account| {
+        let (id, room) = (&who.id, &room);
+        sql(
+            &database,
+            format!(
+                "INSERT INTO room_members (room_id, user_id, role, joined_at, read_seq) \
+            VALUES ('{room}', '{id}', 'member', 1, 0); UPDATE rooms SET member_count = member_count + 1 WHERE id = '{room}'"
+            ),
+        );
+    };
+    let path = format!("/api/rooms/{room}/members");
+    let listed = |answer: Value| -> Vec<String> {
+        answer.as_array().unwrap().iter().map(|m| m["username"].as_str().unwrap().to_owned()).collect()
+    };
+    add(&ben);
+    let (status, members) = rest.ask("GET", &path, Some(&ana.token), None).await;
+    assert_eq!((status, listed(members)), (200, vec!["ana".to_owned(), "ben".to_owned()]));
+    let body = json!({"content": "@ben soup is ready"});
+    let (_, said) = rest.ask("POST", &format!("/api/rooms/{room}/messages"), Some(&ana.token), Some(body)).await;
+    assert_eq!(said["mentions"], json!([ben.id]), "{said}");
+    let (status, log) = server.stop();
+    assert!(status.success() && !log.contains("ERROR"), "{log}");
+
+    migrate(&database, &["down", &later.to_string(), "--yes"]);
+    add(&cyd);
+    let server = Binary::start(&database, &[]);
+    let rest = Rest::of(&server);
+    let (_, members) = rest.ask("GET", &path, Some(&ana.token), None).await;
+    assert_eq!(listed(members), ["ana", "ben", "cyd"]);
+    server.stop();
+}
+
+/// The database's kind that a migration of the other kind is for.
+fn other(database: &Database) -> Dialect {
+    if database.sqlite_file().is_some() { Dialect::Postgres } else { Dialect::Sqlite }
+}
+
+/// PostgreSQL refuses statements that were prepared before what they answer with was changed, for as long as the connection
+/// lives: the older server, which goes on beside a newer one, prepares them anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_server_prepares_anew_what_a_newer_one_has_changed() {
+    let Some(url) = postgres_url() else { return skipped("statements that are stale", "MESH_TEST_POSTGRES_URL") };
+    let database = Database::postgres(&url);
+    let server = Binary::start(&database, &[]);
+    let rest = Rest::of(&server);
+    let ana = rest.register("ana").await;
+    let room = rest.room(&ana, "Kitchen").await;
+    let mut peer = Peer::connect(&rest.base, &ana.token).await;
+    peer.hello().await;
+    peer.join(&room).await;
+    // Often enough that each of the server's connections has met them.
+    let all = async |upto: usize| {
+        for n in 0..40 {
+            assert_eq!(rest.ask("GET", "/api/rooms", Some(&ana.token), None).await.0, 200);
+            assert_eq!(rest.ask("GET", &format!("/api/rooms/{room}"), Some(&ana.token), None).await.0, 200);
+            let (status, made) =
+                rest.ask("POST", "/api/rooms", Some(&ana.token), Some(json!({"name": format!("r{n}")}))).await;
+            assert_eq!(status, 201, "{made}");
+            let path = format!("/api/rooms/{}", made["id"].as_str().unwrap());
+            let (status, changed) = rest.ask("PATCH", &path, Some(&ana.token), Some(json!({"name": "Attic"}))).await;
+            assert_eq!(status, 200, "{changed}");
+        }
+        assert_eq!(rest.messages(&ana, &room).await.len(), upto);
+    };
+    peer.say(&room, "before").await;
+    all(1).await;
+    for (turn, order) in ["C", "default"].into_iter().enumerate() {
+        // What 0012 does, there and back.
+        sql(&database, format!("ALTER TABLE rooms ALTER COLUMN id TYPE TEXT COLLATE \"{order}\""));
+        peer.say(&room, "after").await;
+        all(turn + 2).await;
+    }
+    let (status, log) = server.stop();
+    assert!(status.success() && !log.contains("ERROR"), "{log}");
 }

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{PASSWORD, Rest};
-use crate::kit::{Binary, Database, Peer};
+use crate::{
+    kit::{Binary, Database, Peer},
+    second_factor::totp,
+};
 
 const JWT_SECRET: &str = "jwt-secret-jwt-secret-jwt-secret-jwt-secret";
 const WRONG: &str = "wrong-password-staple";
@@ -73,6 +76,72 @@ async fn session(server: &Binary) -> Vec<String> {
     secrets
 }
 
+/// What else opens something: each is given, used, and used in vain.
+async fn credentials(server: &Binary) -> Vec<String> {
+    let rest = Rest::of(server);
+    let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned();
+    let login = json!({"username": "ana", "password": PASSWORD});
+    let (_, logged_in) = rest.ask("POST", "/api/auth/login", None, Some(login.clone())).await;
+    let token = text(&logged_in["access_token"]);
+    let ask = async |method: &str, path: &str, body: Value| {
+        let (status, answer) = rest.ask(method, path, Some(&token), Some(body)).await;
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+        answer
+    };
+    let mut secrets = vec![token.clone()];
+
+    let refresh = json!({"refresh_token": logged_in["refresh_token"]});
+    let (status, refreshed) = rest.ask("POST", "/api/auth/refresh", None, Some(refresh)).await;
+    assert_eq!(status, 200, "{refreshed}");
+    secrets.extend([&logged_in["refresh_token"], &refreshed["refresh_token"], &refreshed["access_token"]].map(text));
+
+    let personal = ask("POST", "/api/auth/tokens", json!({"name": "bot", "scopes": ["rooms:read"]})).await;
+    let ticket = ask("POST", "/api/auth/ws-ticket", json!({})).await;
+    let (personal, ticket) = (text(&personal["token"]), text(&ticket["ticket"]));
+    assert_eq!(rest.me(&personal).await.as_deref(), Ok("ana"));
+    Peer::connect(&server.base, &personal).await.hello().await;
+    let with_ticket = format!("{}/ws?ticket={ticket}", server.base.replacen("http", "ws", 1));
+    Peer::connect_to(&with_ticket).await.unwrap().hello().await;
+    assert_eq!(Peer::connect_to(&with_ticket).await.unwrap().closed().await.0, 4401);
+    secrets.extend([personal, ticket]);
+
+    let ana = crate::kit::Account { id: String::new(), name: "ana".to_owned(), token: token.clone() };
+    let room = rest.room(&ana, "Salle").await;
+    let wanted = json!({"room_id": room, "capabilities": ["call"]});
+    let capability = text(&ask("POST", "/api/auth/capability", wanted).await["capability_token"]);
+    assert_eq!(rest.me(&capability).await, Err(401));
+    secrets.push(capability);
+
+    let invite = text(&ask("POST", "/api/admin/invites", json!({})).await["code"]);
+    let into = text(&ask("POST", &format!("/api/rooms/{room}/invites"), json!({})).await["code"]);
+    for page in [format!("/register?invite={invite}"), format!("/invite/{into}"), format!("/invite/{into}/")] {
+        rest.ask("GET", &page, None, None).await;
+    }
+    ask("POST", &format!("/api/invites/{into}/accept"), json!({})).await;
+    ask("DELETE", &format!("/api/rooms/{room}/invites/{into}"), json!({})).await;
+    ask("DELETE", &format!("/api/admin/invites/{invite}"), json!({})).await;
+    secrets.extend([invite, into]);
+
+    let begun = ask("POST", "/api/auth/totp", json!({})).await;
+    let secret = text(&begun["secret"]);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let shown = ask("POST", "/api/auth/totp/confirm", json!({"code": totp::code(&secret, now)})).await;
+    let (_, challenged) = rest.ask("POST", "/api/auth/login", None, Some(login)).await;
+    let challenge = text(&challenged["challenge"]);
+    for code in ["no-such-code", shown["recovery_codes"][0].as_str().unwrap()] {
+        let body = json!({"challenge": challenge, "code": code});
+        rest.ask("POST", "/api/auth/login/totp", None, Some(body)).await;
+    }
+    ask("DELETE", "/api/auth/totp", json!({"code": shown["recovery_codes"][1]})).await;
+    secrets.extend(shown["recovery_codes"].as_array().unwrap().iter().map(text));
+    secrets.extend([secret, challenge, "no-such-code".to_owned()]);
+
+    let next = "a-new-password-of-ana";
+    ask("POST", "/api/auth/password", json!({"current_password": PASSWORD, "new_password": next})).await;
+    secrets.push(next.to_owned());
+    secrets
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_log_tells_a_secret() {
     for format in ["text", "json"] {
@@ -88,7 +157,8 @@ async fn no_log_tells_a_secret() {
             ("TURN_SECRET", "jwt-secret-jwt-secret"),
         ];
         let server = Binary::start(&database, &settings);
-        let secrets = session(&server).await;
+        let mut secrets = session(&server).await;
+        secrets.extend(credentials(&server).await);
         let (status, log) = server.stop();
         assert_eq!(status.code(), Some(0));
         // The log is the one that was meant: it tells of every request.

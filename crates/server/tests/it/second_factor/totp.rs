@@ -22,7 +22,7 @@ fn unbase32(text: &str) -> Vec<u8> {
 }
 
 /// The code of a secret at a time (Unix seconds).
-fn code(secret: &str, at: i64) -> String {
+pub(crate) fn code(secret: &str, at: i64) -> String {
     let mut mac = Hmac::<sha1::Sha1>::new_from_slice(&unbase32(secret)).unwrap();
     mac.update(&(at / 30).to_be_bytes());
     let hash = mac.finalize().into_bytes();
@@ -280,6 +280,12 @@ async fn codes_cannot_be_found_by_trying() {
     assert!((600..=660).contains(&wait), "five an hour is one every twelve minutes, of which one is over: {wait}");
     let (status, _) = disable(&server, &ana, json!({"code": code(&secret, now(&server))})).await;
     assert_eq!(status, 429, "nor is it turned off by trying");
+    let body = json!({"password": PASSWORD, "code": code(&secret, now(&server))});
+    assert_eq!(
+        server.ask("DELETE", "/api/auth/me", Some(&ana.token), Some(body)).await.0,
+        429,
+        "nor the account deleted"
+    );
     server.advance(wait);
     let asked = challenge(&server, "ana", PASSWORD).await;
     assert_eq!(complete(&server, &asked, "aaaa").await.0, 401);

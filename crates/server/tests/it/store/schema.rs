@@ -21,7 +21,7 @@ async fn every_statement_is_understood(store: Store) {
     assert!(another.db.write(0, store::prepare_all).await.is_err());
 }
 
-/// Every table, column, index and constraint, in the database's own words. Not the places of columns: one that was
+/// Every table, column, index, constraint, function and trigger, in the database's own words. Not the places of columns: one that was
 /// dropped leaves its place empty for ever.
 async fn schema(database: &Database) -> Vec<String> {
     let Some(file) = database.sqlite_file() else {
@@ -41,7 +41,9 @@ fn schema_of_postgres(url: &str) -> Vec<String> {
             collation_name, column_default) FROM information_schema.columns WHERE table_schema = 'public' \
         UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' \
         UNION ALL SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint \
-            WHERE connamespace = 'public'::regnamespace ORDER BY 1";
+            WHERE connamespace = 'public'::regnamespace \
+        UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace \
+        UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1";
     client.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
 }
 

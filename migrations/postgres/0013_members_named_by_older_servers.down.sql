@@ -1,0 +1,2 @@
+DROP TRIGGER room_members_named ON room_members;
+DROP FUNCTION room_members_named();

@@ -1,0 +1,1 @@
+DROP TRIGGER room_members_named;
