@@ -179,12 +179,16 @@ impl Bench {
         })
     }
 
-    async fn run_all(&self, scenarios: &[&str]) -> Fallible<Report> {
-        let mut outcomes = Vec::new();
+    /// One after the other; where one cannot be measured, the others are.
+    async fn run_all(&self, scenarios: &[&str]) -> Report {
+        let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
         for scenario in scenarios {
-            outcomes.extend(self.run(scenario).await.map_err(|e| format!("{scenario}: {e}"))?);
+            match self.run(scenario).await {
+                Ok(these) => outcomes.extend(these),
+                Err(e) => failures.push(format!("{scenario}: {e}")),
+            }
         }
-        Ok(Report::new(outcomes, self.options.quick, self.options.own_sizes()))
+        Report::new(outcomes, failures, self.options.quick, self.options.own_sizes())
     }
 }
 
@@ -214,7 +218,7 @@ pub(super) fn run(sub: &ArgMatches) -> super::Outcome {
     };
     let report = runtime.block_on(async {
         tokio::select! {
-            report = bench.run_all(&chosen) => report,
+            report = bench.run_all(&chosen) => Ok(report),
             // A server of our own is ended and its folder removed as the scenario is dropped.
             _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
         }
@@ -227,7 +231,10 @@ pub(super) fn run(sub: &ArgMatches) -> super::Outcome {
     write("json", report.json().map_err(failure)?)?;
     write("html", html::page(&report))?;
     print(&if sub.get_flag("markdown") { report.markdown() } else { report.text() })?;
-    if report.faults.none() { Ok(()) } else { Err(failure("deliveries were lost, repeated or out of order")) }
+    if !report.faults.none() {
+        return Err(failure("deliveries were lost, repeated or out of order"));
+    }
+    if report.failures.is_empty() { Ok(()) } else { Err(failure(report.failures.join("; "))) }
 }
 
 /// What a trial needs beforehand, in the database that the settings name.

@@ -1,7 +1,7 @@
 //! The documents for programs (OpenAPI, AsyncAPI) and the pages that show them (Swagger UI, ReDoc). Every file comes
 //! from the binary; no page asks another host for anything.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     Extension,
@@ -15,6 +15,8 @@ use utoipa_swagger_ui::{Config, serve};
 use super::openapi::openapi;
 use crate::error::{Error, Kind};
 
+/// Made when somebody asks first, which takes some milliseconds once; each start would pay for it otherwise.
+static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| openapi().to_json().unwrap_or_default().into());
 static ASYNCAPI: &str = include_str!("../../assets/asyncapi.json");
 static REDOC: &str = include_str!("../../assets/redoc/redoc.standalone.js");
 // The version in the address makes the script safe to keep.
@@ -51,15 +53,14 @@ fn page(body: impl IntoResponse) -> Response {
     response
 }
 
-/// What the documents are served from, made once.
+/// What the pages are served from, made once.
 #[derive(Clone)]
 pub(super) struct Docs {
-    openapi: Bytes,
     swagger: Arc<Config<'static>>,
 }
 
 impl Docs {
-    /// Prints the document.
+    /// Swagger UI as it is set up here.
     pub(super) fn new() -> Self {
         let swagger = Config::from("/openapi.json")
             .display_request_duration(true)
@@ -67,13 +68,13 @@ impl Docs {
             .try_it_out_enabled(true)
             // The default shows a badge of validator.swagger.io, to which it sends the address of the document.
             .validator_url("none");
-        Self { openapi: openapi().to_json().unwrap_or_default().into(), swagger: Arc::new(swagger) }
+        Self { swagger: Arc::new(swagger) }
     }
 }
 
 /// `/openapi.json`.
-pub(super) async fn openapi_json(Extension(docs): Extension<Docs>) -> Response {
-    json(docs.openapi)
+pub(super) async fn openapi_json() -> Response {
+    json(OPENAPI.clone())
 }
 
 /// `/asyncapi.json`.

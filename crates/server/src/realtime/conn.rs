@@ -1,6 +1,7 @@
 //! The part of a connection that others hold: its queue and the ways to wake and close it.
 
 use std::{
+    io::{self, IoSlice},
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -15,10 +16,13 @@ use mesh_protocol::{CloseCode, PeerId, RoomId};
 use crate::{
     domain::outqueue::{Class, OutQueue, Push},
     service::auth::Caller,
+    tls::Stream,
 };
 
 /// Sends of one connection that may wait for the store at once.
 pub const MAX_IN_FLIGHT: u32 = 512;
+/// Pieces written with one system call.
+pub(super) const SLICES: usize = 64;
 /// Rooms that one connection may have joined at once.
 pub const MAX_JOINED: usize = 2_000;
 
@@ -44,6 +48,35 @@ impl Close {
 pub(super) struct Outbox {
     pub(super) queue: OutQueue,
     pub(super) close: Option<Close>,
+    /// The socket, while the connection's task lives.
+    pub(super) io: Option<Stream>,
+    /// Somebody else than the connection's task has written.
+    pub(super) taken: bool,
+    /// The connection's command waits for the queue to drain.
+    awaited: bool,
+}
+
+impl Outbox {
+    /// Writes, as much as the socket takes at once.
+    ///
+    /// # Errors
+    /// `WouldBlock` where it takes no more now, and with TLS, which is the task's own affair; anything else ends the
+    /// connection.
+    fn write(&mut self) -> io::Result<()> {
+        let io = match &self.io {
+            Some(Stream::Plain(io)) => io,
+            Some(Stream::Tls(_)) => return Err(io::ErrorKind::WouldBlock.into()),
+            None => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        while !self.queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.queue.io_slices(&mut slices);
+            let written = io.try_write_vectored(&slices[..filled])?;
+            self.queue.consume(written);
+            self.taken = true;
+        }
+        Ok(())
+    }
 }
 
 /// A connection, as others hold it. Nothing here waits.
@@ -60,6 +93,8 @@ pub struct Conn {
     pub(super) welcomed: AtomicBool,
     peer: OnceLock<PeerId>,
     outbox: Mutex<Outbox>,
+    /// A writer has it on its list; see [`super::writers`].
+    pub(super) listed: AtomicBool,
     pub(super) waker: AtomicWaker,
     in_flight: AtomicU32,
     pub(super) joined: Mutex<Vec<RoomId>>,
@@ -77,7 +112,14 @@ impl Conn {
             retimed: AtomicBool::new(false),
             welcomed: AtomicBool::new(false),
             peer: OnceLock::new(),
-            outbox: Mutex::new(Outbox { queue: OutQueue::default(), close: None }),
+            outbox: Mutex::new(Outbox {
+                queue: OutQueue::default(),
+                close: None,
+                io: None,
+                taken: false,
+                awaited: false,
+            }),
+            listed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             in_flight: AtomicU32::new(0),
             joined: Mutex::new(Vec::new()),
@@ -127,11 +169,18 @@ impl Conn {
 
     /// The same for several, under one lock and with one wake-up.
     pub fn push_all(&self, class: Class, frames: impl IntoIterator<Item = Bytes>) {
+        if self.queue(class, frames) {
+            self.waker.wake();
+        }
+    }
+
+    /// The same without waking anybody: whether the queue was empty, so that somebody has to write.
+    pub(super) fn queue(&self, class: Class, frames: impl IntoIterator<Item = Bytes>) -> bool {
         let mut outbox = self.outbox();
-        let mut wake = false;
+        let (mut begun, mut wake) = (false, false);
         for frame in frames {
             match outbox.queue.push(class, frame) {
-                Push::Pushed { was_empty } => wake |= was_empty,
+                Push::Pushed { was_empty } => begun |= was_empty,
                 Push::Dropped => {}
                 Push::TooSlow => {
                     if outbox.close.is_none() {
@@ -146,17 +195,31 @@ impl Conn {
         if wake {
             self.waker.wake();
         }
+        begun
+    }
+
+    /// Writes what waits, for the connection's task, which does the rest where the socket does not take all.
+    pub(super) fn flush(&self) {
+        let mut outbox = self.outbox();
+        let mut wake = std::mem::take(&mut outbox.awaited);
+        // Parting is the task's own affair.
+        wake |= outbox.close.is_some() || outbox.write().is_err();
+        drop(outbox);
+        if wake {
+            self.waker.wake();
+        }
     }
 
     /// Resolves when at most `bytes` wait to be written, or the connection ends. One waits at a time: the connection's
     /// own command.
     pub(super) async fn drained(&self, bytes: usize) {
-        // Asked again by the connection's task whenever it has written something.
+        // Asked again by the connection's task whenever it has written something, or was woken since others have.
         std::future::poll_fn(|_| {
-            let outbox = self.outbox();
+            let mut outbox = self.outbox();
             if outbox.queue.len_bytes() <= bytes || outbox.close.is_some() {
                 return std::task::Poll::Ready(());
             }
+            outbox.awaited = true;
             std::task::Poll::Pending
         })
         .await;

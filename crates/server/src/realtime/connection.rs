@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    conn::{Close, Conn},
+    conn::{Close, Conn, Outbox, SLICES},
     dispatch,
     frame::{self, Decoder, Incoming},
     hub::Hub,
@@ -39,8 +39,6 @@ const PARTING: Duration = Duration::from_secs(3);
 /// The same for a reader who is too slow: what the system holds for it goes before.
 const SLOW_PARTING: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_secs(HEARTBEAT_SECONDS);
-/// Pieces written with one system call.
-const SLICES: usize = 64;
 /// Turns of one connection before others get theirs.
 const TURNS: usize = 16;
 /// Connections that a restarted server is asked to take back in a second.
@@ -73,7 +71,6 @@ enum Turn {
 
 /// A WebSocket connection with a verified credential.
 pub(super) struct Connection {
-    io: Stream,
     pub(super) conn: Arc<Conn>,
     pub(super) hub: Arc<Hub>,
     decoder: Decoder,
@@ -104,7 +101,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let metrics = &self.hub.app().metrics;
         metrics.sockets.fall();
-        let close = self.conn.outbox().close;
+        let mut outbox = self.conn.outbox();
+        // The socket ends with its task, whoever else still holds the connection.
+        outbox.io = None;
+        let close = outbox.close;
+        drop(outbox);
         metrics.end(close.map(|close| close.code));
         if close.is_some_and(|close| close.reason == "too_slow") {
             metrics.slow_readers.add(1);
@@ -122,8 +123,8 @@ pub(super) async fn serve(io: Stream, early: Bytes, hub: Arc<Hub>, conn: Arc<Con
     let rate = app.config.events_per_second;
     app.metrics.sockets.rise();
     app.metrics.opened.add(1);
+    conn.outbox().io = Some(io);
     let mut connection = Connection {
-        io,
         bucket: Bucket::new(rate, rate.saturating_mul(EVENTS_BURST_FACTOR), dispatch::now_ms(&app)),
         signals: Bucket::new(SIGNALS_PER_SECOND.max(rate), SIGNALS_BURST.max(rate), dispatch::now_ms(&app)),
         conn,
@@ -150,7 +151,10 @@ pub(super) async fn serve(io: Stream, early: Bytes, hub: Arc<Hub>, conn: Arc<Con
         connection.conn.close(connection.restarting());
         std::future::poll_fn(|cx| connection.poll(cx)).await;
     }
-    connection.io.farewell().await;
+    let io = connection.conn.outbox().io.take();
+    if let Some(mut io) = io {
+        io.farewell().await;
+    }
 }
 
 /// Completes the closing handshake of a connection without a valid credential.
@@ -270,24 +274,26 @@ impl Connection {
     fn write(&mut self, cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::Idle;
         let mut outbox = self.conn.outbox();
-        while !outbox.queue.is_empty() {
+        let Outbox { queue, io: Some(io), taken, .. } = &mut *outbox else { return Turn::End };
+        while !queue.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = outbox.queue.io_slices(&mut slices);
-            match Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..filled]) {
-                Poll::Ready(Ok(written)) => {
-                    outbox.queue.consume(written);
-                    // While nothing is read, what is taken is the sign of life: its pongs wait to be read too.
-                    if self.command.is_some() {
-                        self.heard_at = Instant::now();
-                    }
-                }
+            let filled = queue.io_slices(&mut slices);
+            match Pin::new(&mut *io).poll_write_vectored(cx, &slices[..filled]) {
+                Poll::Ready(Ok(written)) => queue.consume(written),
                 Poll::Ready(Err(_)) => return Turn::End,
-                Poll::Pending => return turn,
+                Poll::Pending => break,
             }
-            turn = Turn::Worked;
+            (*taken, turn) = (true, Turn::Worked);
+        }
+        // While nothing is read, what is taken is the sign of life: its pongs wait to be read too.
+        if std::mem::take(taken) && self.command.is_some() {
+            self.heard_at = Instant::now();
+        }
+        if !queue.is_empty() {
+            return turn;
         }
         // TLS may hold what the socket did not take; in the clear there is nothing to do.
-        match Pin::new(&mut self.io).poll_flush(cx) {
+        match Pin::new(&mut *io).poll_flush(cx) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => return Turn::End,
             Poll::Pending => return turn,
@@ -317,7 +323,11 @@ impl Connection {
         }
         READ.with_borrow_mut(|buffer| {
             let mut into = ReadBuf::new(buffer);
-            match Pin::new(&mut self.io).poll_read(cx, &mut into) {
+            let read = match &mut self.conn.outbox().io {
+                Some(io) => Pin::new(io).poll_read(cx, &mut into),
+                None => return Turn::End,
+            };
+            match read {
                 Poll::Ready(Ok(())) if into.filled().is_empty() => Turn::End,
                 Poll::Ready(Ok(())) => {
                     self.heard_at = Instant::now();

@@ -15,7 +15,7 @@ use mesh_protocol::{
     model::Message,
 };
 
-use super::frame::FrameBuf;
+use super::{frame::FrameBuf, writers::Writers};
 use crate::{
     clock::Clock,
     domain::happening::{Change, Origin, RoomEvent, UserEvent},
@@ -38,6 +38,8 @@ pub(super) struct Encoder {
     pub(super) clock: Clock,
     pub(super) ids: Ids,
     pub(super) metrics: Arc<Metrics>,
+    /// Who writes what goes to many.
+    pub(super) writers: Writers,
 }
 
 impl Encoder {

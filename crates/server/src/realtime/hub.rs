@@ -21,6 +21,7 @@ use super::{
     encode::Encoder,
     ticker::{self, Ticks},
     topic::{Begun, Hole, Pending, Topic},
+    writers::Writers,
 };
 use crate::{
     app::App,
@@ -77,7 +78,12 @@ impl Hub {
     pub fn start(app: Arc<App>, mut happenings: mpsc::Receiver<Told>) -> Arc<Self> {
         let (fill, mut holes) = mpsc::channel(FILL_QUEUE);
         let hub = Arc::new(Self {
-            encoder: Encoder { clock: app.clock.clone(), ids: app.ids.clone(), metrics: app.metrics.clone() },
+            encoder: Encoder {
+                clock: app.clock.clone(),
+                ids: app.ids.clone(),
+                metrics: app.metrics.clone(),
+                writers: Writers::start(&app.tasks),
+            },
             people: Mutex::default(),
             topics: Mutex::default(),
             numbers: AtomicU64::new(1),

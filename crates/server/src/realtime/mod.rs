@@ -16,3 +16,4 @@ mod speech;
 mod ticker;
 mod topic;
 pub mod upgrade;
+mod writers;

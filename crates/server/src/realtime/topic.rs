@@ -62,14 +62,13 @@ impl Run {
         }
     }
 
-    /// Gives `conn` what comes after `position`; to its author with the answer.
-    fn send(&self, conn: &Conn, position: u64) {
+    /// Queues what comes after `position` for `conn`; to its author with the answer. Whether somebody has to write it.
+    fn send(&self, conn: &Conn, position: u64) -> bool {
         let begin = self.marks.partition_point(|mark| mark.seq <= position);
-        let Some(first) = self.marks.get(begin) else { return };
+        let Some(first) = self.marks.get(begin) else { return false };
         let is_own = |mark: &&Mark| mark.own.as_ref().is_some_and(|(number, _)| *number == conn.number);
         if !self.marks[begin..].iter().any(|mark| is_own(&mark)) {
-            conn.push(Class::Ordered, self.bytes.slice(first.start..));
-            return;
+            return conn.queue(Class::Ordered, std::iter::once(self.bytes.slice(first.start..)));
         }
         let mut pieces = Vec::new();
         let mut from = first.start;
@@ -88,7 +87,7 @@ impl Run {
         if from < self.bytes.len() {
             pieces.push(self.bytes.slice(from..));
         }
-        conn.push_all(Class::Ordered, pieces);
+        conn.queue(Class::Ordered, pieces)
     }
 }
 
@@ -214,16 +213,16 @@ impl Topic {
     fn send(&mut self, run: Run, encoder: &Encoder) {
         let mut given = 0;
         let (first, last) = (run.first(), run.last());
-        for listener in &mut self.listeners {
+        encoder.writers.write(self.listeners.iter_mut().filter_map(|listener| {
             if listener.catch.position() >= last {
-                continue;
+                return None;
             }
             // All before `first` is behind everybody who listens; most are exactly there.
             let position = listener.catch.position().max(first.saturating_sub(1));
-            run.send(&listener.conn, position);
             given += last - position;
             listener.catch.advance(last);
-        }
+            run.send(&listener.conn, position).then_some(&listener.conn)
+        }));
         encoder.metrics.deliveries.add(given);
         if self.joining > 0 {
             self.ring_bytes += run.bytes.len();

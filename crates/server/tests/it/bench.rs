@@ -1,6 +1,13 @@
 //! `mesh-server bench`: every scenario in small, what it writes, and how it ends.
 
-use std::{collections::BTreeSet, path::Path, process::Output};
+use std::{
+    collections::BTreeSet,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::Path,
+    process::Output,
+    thread,
+};
 
 use serde_json::Value;
 
@@ -62,8 +69,11 @@ fn a_running_server_is_measured() {
         let figures = outcome["figures"].as_array().unwrap();
         assert!(figures.iter().any(|figure| figure["name"].as_str().unwrap().starts_with("cpu_seconds")), "{outcome}");
     }
-    // A cold start is no matter of a server that runs.
-    let ran = bench(database.dir.path(), &["start", "--url", &server.base]);
+    // A cold start is no matter of a server that runs; what else was asked for is measured all the same.
+    let ran = bench(database.dir.path(), &["start", "idle", "--quick", "--url", &server.base, "--json", "bench.json"]);
+    let report = json(database.dir.path());
+    assert_eq!(report["outcomes"][0]["scenario"], "idle", "{report}");
+    assert!(report["failures"][0].as_str().unwrap().starts_with("start: "), "{report}");
     assert_eq!((ran.status.code(), text(&ran.stderr).contains("leave --url out")), (Some(1), true));
 }
 
@@ -84,4 +94,96 @@ fn what_cannot_be_measured_is_refused() {
     let ran = bench(dir.path(), &["idle", "--quick", "--url", "http://127.0.0.1:1"]);
     assert_eq!(ran.status.code(), Some(1));
     assert!(text(&ran.stderr).contains("cannot connect to 127.0.0.1:1"), "{}", text(&ran.stderr));
+}
+
+/// What becomes of the message with the number 5 on its way to each client.
+#[derive(Clone, Copy)]
+enum Fault {
+    Lost,
+    Repeated,
+    Late,
+}
+
+/// Stands before a server and passes everything on, but for that message; its address.
+fn faulty(server: &str, fault: Fault) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let server = server.trim_start_matches("http://").to_owned();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(client), Ok(server)) = (client, TcpStream::connect(&server)) else { return };
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || {
+                let _ = io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+            thread::spawn(move || {
+                let _ = pass_on(server, &client, fault);
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    base
+}
+
+fn pass_on(server: TcpStream, mut client: &TcpStream, fault: Fault) -> io::Result<()> {
+    let mut server = BufReader::new(server);
+    let mut line = String::new();
+    server.read_line(&mut line)?;
+    client.write_all(line.as_bytes())?;
+    if !line.starts_with("HTTP/1.1 101") {
+        io::copy(&mut server, &mut client)?;
+        return Ok(());
+    }
+    while !["", "\r\n"].contains(&&*line) {
+        line.clear();
+        server.read_line(&mut line)?;
+        client.write_all(line.as_bytes())?;
+    }
+    let mut late = Vec::new();
+    loop {
+        let mut frame = vec![0; 2];
+        server.read_exact(&mut frame)?;
+        frame.resize(2 + [0, 2, 8][usize::from(frame[1].saturating_sub(125))], 0);
+        server.read_exact(&mut frame[2..])?;
+        let length = match &frame[1..] {
+            [length] => usize::from(*length),
+            [_, long @ ..] => long.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
+            [] => 0,
+        };
+        let head = frame.len();
+        frame.resize(head + length, 0);
+        server.read_exact(&mut frame[head..])?;
+        let words = text(&frame[head..]);
+        if words.starts_with(r#"{"type":"chat.message.created""#) && words.contains(r#","seq":5,"#) {
+            match fault {
+                Fault::Lost => {}
+                Fault::Repeated => client.write_all(&[&*frame, &*frame].concat())?,
+                Fault::Late => late = frame,
+            }
+        } else {
+            client.write_all(&frame)?;
+            client.write_all(&std::mem::take(&mut late))?;
+        }
+    }
+}
+
+/// The checks can fail, each by its name.
+#[test]
+fn a_fault_on_the_way_is_found() {
+    let database = Database::new();
+    let settings = [("MESH_EVENTS_PER_SECOND", "1000000"), ("MESH_LOGIN_ATTEMPTS", "1000000")];
+    let server = Binary::start(&database, &settings);
+    for (fault, name) in [(Fault::Lost, "lost"), (Fault::Repeated, "repeated"), (Fault::Late, "out_of_order")] {
+        let base = faulty(&server.base, fault);
+        let arguments = ["fanout", "--rate", "100", "--seconds", "0.2", "--connections", "3", "--url", &base];
+        let ran = bench(database.dir.path(), &[&arguments[..], &["--json", "bench.json"]].concat());
+        assert_eq!(ran.status.code(), Some(1), "{name}: {}", text(&ran.stderr));
+        let report = json(database.dir.path());
+        // One message, at three receivers.
+        let mut wanted = serde_json::json!({"lost": 0, "repeated": 0, "out_of_order": 0});
+        wanted[name] = 3.into();
+        assert_eq!((&report["faults"], &report["faultless"]), (&wanted, &false.into()), "{name}");
+        assert!(text(&ran.stderr).contains("lost, repeated or out of order"), "{}", text(&ran.stderr));
+    }
 }

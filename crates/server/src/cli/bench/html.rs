@@ -35,6 +35,9 @@ pub(super) fn page(report: &Report) -> String {
     for outcome in &report.outcomes {
         section(&mut out, outcome);
     }
+    for failure in &report.failures {
+        let _ = write!(out, "<p class=\"fault\">Not measured: {}</p>", escaped(failure));
+    }
     out.push_str("</body></html>\n");
     out
 }
@@ -161,8 +164,9 @@ mod tests {
             .map(|n| Sample { at: f64::from(n), done: u64::from(n as u32 * 9), cpu: 0.5, resident_kib: 9e3 })
             .collect();
         outcome.unit = "sends";
-        let page = page(&Report::new(vec![outcome], true, true));
+        let page = page(&Report::new(vec![outcome], vec!["join: <gone>".to_owned()], true, true));
         assert!(page.contains("1 &lt; 2 &amp; so on") && page.contains("a &lt;send&gt;"), "{page}");
+        assert!(page.contains("Not measured: join: &lt;gone&gt;"), "{page}");
         assert_eq!(page.matches("<svg").count(), 3, "a histogram, a rate, memory: {page}");
         for asked in ["http://", "https://", "src=", "url(", "<script", "<link"] {
             assert!(!page.contains(asked), "{asked}");

@@ -53,6 +53,10 @@ impl Http {
 
     async fn exchange(&mut self, request: &str) -> Result<(u16, Vec<u8>), String> {
         let told = |e: std::io::Error| e.to_string();
+        // One that was silent for long may have been closed meanwhile; nothing is asked on it then.
+        if self.io.as_ref().is_some_and(|io| matches!(io.try_read(&mut [0]), Ok(0))) {
+            self.io = None;
+        }
         let io = match &mut self.io {
             Some(io) => io,
             None => {
@@ -101,5 +105,36 @@ impl Http {
             return Err(format!("{method} {path}: {status} {}", String::from_utf8_lossy(&body)));
         }
         Ok(serde_json::from_slice(&body).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_while_silent_is_made_anew() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr: Arc<str> = server.local_addr().unwrap().to_string().into();
+        let served = tokio::spawn(async move {
+            for answer in [b"one", b"two"] {
+                let (mut io, _) = server.accept().await.unwrap();
+                let mut request = Vec::new();
+                while find(&request, b"\r\n\r\n").is_none() {
+                    assert_ne!(io.read_buf(&mut request).await.unwrap(), 0);
+                }
+                io.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n").await.unwrap();
+                io.write_all(answer).await.unwrap();
+            }
+        });
+        let mut http = Http::new(&addr);
+        assert_eq!(http.ask("GET", "/", "", None).await.unwrap(), (200, b"one".to_vec()));
+        // Readable: what the other side has closed.
+        let closed = http.io.as_ref().unwrap().readable();
+        tokio::time::timeout(Duration::from_secs(20), closed).await.unwrap().unwrap();
+        assert_eq!(http.ask("GET", "/", "", None).await.unwrap(), (200, b"two".to_vec()));
+        served.await.unwrap();
     }
 }

@@ -253,12 +253,14 @@ pub(super) struct Report {
     /// Whether every delivery came, once and in order.
     faultless: bool,
     pub(super) faults: Faults,
+    /// Scenarios that could not be measured, each with its reason.
+    pub(super) failures: Vec<String>,
     pub(super) outcomes: Vec<Outcome>,
 }
 
 impl Report {
     /// Where `judged` is false, goals are left out: they are meant for the scenarios' own sizes.
-    pub(super) fn new(mut outcomes: Vec<Outcome>, quick: bool, judged: bool) -> Self {
+    pub(super) fn new(mut outcomes: Vec<Outcome>, failures: Vec<String>, quick: bool, judged: bool) -> Self {
         if !judged {
             outcomes.iter_mut().flat_map(|outcome| &mut outcome.figures).for_each(|f| (f.goal, f.met) = (None, None));
         }
@@ -272,6 +274,7 @@ impl Report {
             quick,
             faultless: faults.none(),
             faults,
+            failures,
             outcomes,
         }
     }
@@ -303,6 +306,9 @@ impl Report {
                 let _ = writeln!(out, "  {}", verdict(outcome.deliveries, outcome.faults));
             }
         }
+        for failure in &self.failures {
+            let _ = writeln!(out, "\nNOT MEASURED: {failure}");
+        }
         out
     }
 
@@ -328,6 +334,9 @@ impl Report {
         }
         let deliveries = self.outcomes.iter().map(|outcome| outcome.deliveries).sum();
         let _ = write!(out, "\n{}.\n", verdict(deliveries, self.faults));
+        for failure in &self.failures {
+            let _ = write!(out, "\nNot measured: {failure}.\n");
+        }
         out
     }
 }
@@ -441,14 +450,15 @@ mod tests {
         let mut outcome = Outcome::new("fanout", "a test".to_owned(), &[("connections", 3)]);
         outcome.judged("cpu", "CPU", 0.5, "s", Goal::AtMost(0.4));
         (outcome.deliveries, outcome.faults) = (1_000, Faults { lost: 2, repeated: 0, out_of_order: 1 });
-        let report = Report::new(vec![outcome], true, true);
+        let report = Report::new(vec![outcome], vec!["idle: no such server".to_owned()], true, true);
         let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
         assert_eq!((&json["faultless"], &json["faults"]["lost"]), (&false.into(), &2.into()));
         for text in [report.text(), report.markdown()] {
             assert!(text.contains("1,000 deliveries: 2 lost, 0 repeated, 1 out of order"), "{text}");
         }
         assert!(report.text().contains("≤ 0.400 MISSED"));
-        let unjudged = Report::new(report.outcomes, true, false);
+        assert!(report.text().contains("NOT MEASURED: idle: no such server"));
+        let unjudged = Report::new(report.outcomes, Vec::new(), true, false);
         assert!(!unjudged.text().contains("MISSED") && !unjudged.json().unwrap().contains("\"met\""));
     }
 }
