@@ -118,7 +118,7 @@ mod tests {
     async fn a_connection_that_was_closed_while_silent_is_made_anew() {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr: Arc<str> = server.local_addr().unwrap().to_string().into();
-        let served = tokio::spawn(async move {
+        let served = async move {
             for answer in [b"one", b"two"] {
                 let (mut io, _) = server.accept().await.unwrap();
                 let mut request = Vec::new();
@@ -128,13 +128,15 @@ mod tests {
                 io.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n").await.unwrap();
                 io.write_all(answer).await.unwrap();
             }
-        });
-        let mut http = Http::new(&addr);
-        assert_eq!(http.ask("GET", "/", "", None).await.unwrap(), (200, b"one".to_vec()));
-        // Readable: what the other side has closed.
-        let closed = http.io.as_ref().unwrap().readable();
-        tokio::time::timeout(Duration::from_secs(20), closed).await.unwrap().unwrap();
-        assert_eq!(http.ask("GET", "/", "", None).await.unwrap(), (200, b"two".to_vec()));
-        served.await.unwrap();
+        };
+        let asked = async {
+            let mut http = Http::new(&addr);
+            assert_eq!(http.ask("GET", "/", "", None).await.unwrap(), (200, b"one".to_vec()));
+            // Readable: what the other side has closed.
+            let closed = http.io.as_ref().unwrap().readable();
+            tokio::time::timeout(Duration::from_secs(20), closed).await.unwrap().unwrap();
+            assert_eq!(http.ask("GET", "/", "", None).await.unwrap(), (200, b"two".to_vec()));
+        };
+        tokio::join!(served, asked);
     }
 }
