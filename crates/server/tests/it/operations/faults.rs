@@ -313,38 +313,6 @@ async fn a_database_that_another_holds_is_named() {
     house.recovers(&database).await;
 }
 
-/// Reading fails too: told, and over with its cause.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_cannot_be_read_is_told() {
-    let database = Database::sqlite();
-    let mut house = House::open(&database).await;
-    let Some(strace) = Strace::inject(house.binary.pid(), "pread64", "EIO") else {
-        return skipped("a disk that cannot be read", "the right to trace (strace)");
-    };
-    // Written by one thread and read by another, which has not seen it yet.
-    let path = format!("/api/rooms/{}/messages", house.room);
-    let refused = loop {
-        let said = house.say("meanwhile").await;
-        let (status, answer) = house.rest.ask("GET", &path, Some(&house.ana.token), None).await;
-        match (said, status) {
-            (Ok(()), 200) => {}
-            (Err(refused), _) => break refused,
-            (Ok(()), _) => break (status, answer["code"].clone()),
-        }
-    };
-    // SQLite takes a disk that answers "input/output error" to a read for a damaged file.
-    assert_eq!(refused, (503, json!("database_corrupt")));
-    let (status, ready) = house.rest.ask("GET", "/ready", None, None).await;
-    assert_eq!((status, &ready["code"]), (503, &json!("database_corrupt")), "{ready}");
-    assert_eq!(house.rest.ask("GET", "/health", None, None).await.0, 200);
-    drop(strace);
-    assert_eq!(house.say("after").await, Ok(()));
-    assert_eq!(house.rest.ask("GET", "/ready", None, None).await.0, 200);
-    house.holds_all().await;
-    let (status, log) = house.binary.stop();
-    assert!(status.success(), "{log}");
-}
-
 /// Changes a PostgreSQL server's mind about the house's database, and ends its connections.
 fn turn(server: &str, database: &Database, how: &str) {
     let name = database.url.rsplit('/').next().unwrap().to_owned();
