@@ -168,7 +168,7 @@ async fn run(args: &Args, kind: Kind) -> Fallible<Vec<Duration>> {
         }
         kind => Some(tokio::spawn(stand_in(listener, kind))),
     };
-    let server = start(&args.server, &dir, &database, (kind != Kind::Off).then_some(url.as_str()))?;
+    let server = start(&args.server.canonicalize()?, &dir, &database, (kind != Kind::Off).then_some(url.as_str()))?;
     let outcome = talk(args, &server).await;
     drop(server);
     if let Some(task) = stands {
