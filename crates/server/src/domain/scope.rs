@@ -76,21 +76,23 @@ impl Need {
 }
 
 /// REST: method and path, as the router writes it.
-const CALLS: &[(&str, &str, Scope)] = &[
-    ("GET", "/api/auth/me", Scope::RoomsRead),
-    ("GET", "/api/rooms", Scope::RoomsRead),
-    ("GET", "/api/rooms/{id}", Scope::RoomsRead),
-    ("GET", "/api/rooms/{id}/members", Scope::RoomsRead),
-    ("GET", "/api/rooms/{id}/messages", Scope::ChatRead),
-    ("GET", "/api/rooms/{id}/messages/search", Scope::ChatRead),
-    ("POST", "/api/rooms/{id}/messages", Scope::ChatWrite),
-    ("PATCH", "/api/rooms/{id}/messages/{message_id}", Scope::ChatWrite),
-    ("DELETE", "/api/rooms/{id}/messages/{message_id}", Scope::ChatWrite),
-    ("PUT", "/api/rooms/{id}/messages/{message_id}/reactions/{emoji}", Scope::ChatWrite),
-    ("DELETE", "/api/rooms/{id}/messages/{message_id}/reactions/{emoji}", Scope::ChatWrite),
-    ("PUT", "/api/rooms/{id}/read", Scope::ChatRead),
-    ("POST", "/api/auth/capability", Scope::Rtc),
-    ("GET", "/api/ice-servers", Scope::Rtc),
+const CALLS: &[(&str, &str, Need)] = &[
+    ("GET", "/api/auth/me", Need::Scope(Scope::RoomsRead)),
+    ("GET", "/api/rooms", Need::Scope(Scope::RoomsRead)),
+    ("GET", "/api/rooms/{id}", Need::Scope(Scope::RoomsRead)),
+    ("GET", "/api/rooms/{id}/members", Need::Scope(Scope::RoomsRead)),
+    ("GET", "/api/rooms/{id}/messages", Need::Scope(Scope::ChatRead)),
+    ("GET", "/api/rooms/{id}/messages/search", Need::Scope(Scope::ChatRead)),
+    ("POST", "/api/rooms/{id}/messages", Need::Scope(Scope::ChatWrite)),
+    ("PATCH", "/api/rooms/{id}/messages/{message_id}", Need::Scope(Scope::ChatWrite)),
+    ("DELETE", "/api/rooms/{id}/messages/{message_id}", Need::Scope(Scope::ChatWrite)),
+    ("PUT", "/api/rooms/{id}/messages/{message_id}/reactions/{emoji}", Need::Scope(Scope::ChatWrite)),
+    ("DELETE", "/api/rooms/{id}/messages/{message_id}/reactions/{emoji}", Need::Scope(Scope::ChatWrite)),
+    ("PUT", "/api/rooms/{id}/read", Need::Scope(Scope::ChatRead)),
+    ("POST", "/api/auth/capability", Need::Scope(Scope::Rtc)),
+    ("GET", "/api/ice-servers", Need::Scope(Scope::Rtc)),
+    // For `/ws`, which every token opens; what may be done there depends on the scopes.
+    ("POST", "/api/auth/ws-ticket", Need::Nothing),
 ];
 
 /// WebSocket: a client's events.
@@ -136,7 +138,7 @@ pub fn for_call(method: &str, path: &str) -> Need {
     // A HEAD is answered as the GET, without its body.
     let method = if method == "HEAD" { "GET" } else { method };
     let found = CALLS.iter().find(|(m, p, _)| *m == method && *p == path);
-    found.map_or(Need::FullLogin, |(_, _, scope)| Need::Scope(*scope))
+    found.map_or(Need::FullLogin, |(_, _, need)| *need)
 }
 
 /// What a client's event needs.

@@ -118,7 +118,9 @@ pub(super) async fn delete_session(
 
 /// Get a ticket for the WebSocket
 ///
-/// For `/ws?ticket=`: it works once, within 30 s, so that no token stands in a URL.
+/// For `/ws?ticket=`: it works once, within 30 s, so that no token stands in a URL. The connection is what the credential
+/// that asked for it would have opened: with a personal access token, whatever its scopes, one with those scopes, which
+/// ends with that token.
 #[utoipa::path(
     post, path = "/api/auth/ws-ticket", tag = "accounts",
     responses((status = 201, description = "The ticket.", body = Ticket)),

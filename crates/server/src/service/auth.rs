@@ -160,7 +160,7 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
 pub async fn authenticate_ticket(app: &App, ticket: &str) -> Result<Caller> {
     let hash = hash_token(ticket);
     let now = app.clock.now_ms();
-    let taken = app.db.write(0, move |tx| store::sessions::use_ticket(tx, &hash, now)).await?;
+    let taken = app.db.write(0, move |tx| store::tickets::take(tx, &hash, now)).await?;
     let (session, expires_at) = taken.ok_or_else(|| {
         Error::new(Kind::Unauthorized, "token_invalid", "the ticket was used, has ended, or never was")
     })?;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     accounts::ClientInfo,
     audit::{self, action},
-    auth::{Caller, hash_token, hex},
+    auth::{self, Caller, hash_token, hex},
 };
 use crate::{
     app::App,
@@ -25,6 +25,7 @@ use crate::{
         self, Tx,
         audit::Trail,
         sessions::{NewSession, Rotation},
+        tickets::NewTicket,
     },
 };
 
@@ -284,16 +285,30 @@ pub async fn list(app: &App, caller: &Caller) -> Result<Vec<SessionInfo>> {
     app.db.read(move |tx| store::sessions::of_user(tx, user, current, now)).await
 }
 
-/// Makes a ticket for `/ws?ticket=`, which works once, within 30 s.
+/// Makes a ticket for `/ws?ticket=`, which works once, within 30 s, and opens what the caller's own credential opens: of a
+/// personal access token with its scopes, until its end.
 ///
 /// # Errors
-/// As the store says.
+/// 401 `token_invalid` where a personal access token has ended meanwhile.
 pub async fn ticket(app: &App, caller: &Caller) -> Result<Ticket> {
     let ticket = BASE64_URL_SAFE_NO_PAD.encode(app.ids.random::<24>());
     let hash = hash_token(&ticket);
-    let (session, ends_at, now) = (caller.session_id, caller.expires_at, app.clock.now_ms());
+    let (of, ends_at, now) = (caller.session_id, caller.expires_at, app.clock.now_ms());
+    let by_login = caller.scopes.is_none();
     #[allow(clippy::cast_possible_wrap)]
     let expires_at = now + TICKET_SECONDS as i64 * 1_000;
-    app.db.write(0, move |tx| store::sessions::add_ticket(tx, &hash, session, ends_at, expires_at, now)).await?;
+    let added = app
+        .db
+        .write(0, move |tx| {
+            let new = NewTicket { hash: &hash, of, expires_at, now };
+            match by_login {
+                true => store::tickets::add_of_login(tx, &new, ends_at).map(|()| true),
+                false => store::tickets::add_of_token(tx, &new),
+            }
+        })
+        .await?;
+    if !added {
+        return Err(auth::ended());
+    }
     Ok(Ticket { ticket, expires_in: TICKET_SECONDS })
 }

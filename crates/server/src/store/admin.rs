@@ -8,7 +8,7 @@ use mesh_protocol::{
 
 use super::{
     db::{Row, Tx},
-    migrate, statements,
+    migrate, statements, tickets,
 };
 use crate::error::{Error, Result};
 
@@ -43,7 +43,6 @@ statements! {
     SWEEP_SESSIONS = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < $1 LIMIT $2)";
     SWEEP_REVOKED = "DELETE FROM sessions WHERE id IN \
         (SELECT id FROM sessions WHERE revoked_at IS NOT NULL AND revoked_at < $1 LIMIT $2)";
-    SWEEP_TICKETS = "DELETE FROM ws_tickets WHERE expires_at <= $1";
     COUNTS = "SELECT (SELECT CAST(COUNT(*) AS BIGINT) FROM users WHERE deleted_at IS NULL), \
         (SELECT CAST(COUNT(*) AS BIGINT) FROM users WHERE disabled_at IS NULL), \
         (SELECT CAST(COUNT(*) AS BIGINT) FROM users WHERE disabled_at IS NULL AND role = 'admin'), \
@@ -181,7 +180,7 @@ pub fn ended_since(tx: &mut Tx<'_>, since: i64, limit: i64) -> Result<Vec<Ended>
 pub fn sweep_sessions(tx: &mut Tx<'_>, expired: i64, revoked: i64, now: i64, limit: i64) -> Result<u64> {
     let gone = tx.exec(SWEEP_SESSIONS, &[expired.into(), limit.into()])?;
     let gone = gone + tx.exec(SWEEP_REVOKED, &[revoked.into(), limit.into()])?;
-    tx.exec(SWEEP_TICKETS, &[now.into()])?;
+    tickets::sweep(tx, now)?;
     Ok(gone)
 }
 

@@ -24,6 +24,7 @@ statements! {
     REGISTRATION_INVITES = "UPDATE registration_invites SET revoked_at = COALESCE(revoked_at, $1), created_by = NULL \
         WHERE created_by = $2";
     TICKETS = "DELETE FROM ws_tickets WHERE session_id IN (SELECT id FROM sessions WHERE user_id = $1)";
+    TOKEN_TICKETS = "DELETE FROM token_tickets WHERE token_id IN (SELECT id FROM access_tokens WHERE user_id = $1)";
     // Logins and tokens stay for a while as what has ended: other servers look for that.
     SESSIONS = "UPDATE sessions SET user_agent = NULL, ip = '' WHERE user_id = $1";
     TOKENS = "UPDATE access_tokens SET name = '' WHERE user_id = $1";
@@ -91,7 +92,7 @@ pub fn erase(tx: &mut Tx<'_>, user: UserId, name: &str, now: i64) -> Result<bool
     if tx.exec(USER, &[name.into(), now.into(), (&user).into()])? == 0 {
         return Ok(false);
     }
-    for statement in [MENTIONS, BANS, INVITES, TICKETS, SESSIONS, TOKENS] {
+    for statement in [MENTIONS, BANS, INVITES, TICKETS, TOKEN_TICKETS, SESSIONS, TOKENS] {
         tx.exec(statement, &[(&user).into()])?;
     }
     tx.exec(REGISTRATION_INVITES, &[now.into(), (&user).into()])?;

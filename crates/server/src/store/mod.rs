@@ -23,6 +23,7 @@ pub mod search;
 pub mod seed;
 pub mod sessions;
 mod sqlite;
+pub mod tickets;
 mod tls;
 pub mod tokens;
 pub mod totp;
@@ -62,6 +63,7 @@ pub fn all_statements(tx: &Tx<'_>) -> impl Iterator<Item = (&'static str, &'stat
         rooms::ALL,
         seed::ALL,
         sessions::ALL,
+        tickets::ALL,
         tokens::ALL,
         totp::ALL,
         users::ALL,

@@ -1,4 +1,4 @@
-//! Logins, and the single-use tickets made of them.
+//! Logins.
 
 use mesh_protocol::{SessionId, Timestamp, UserId, model::UserRole, rest::SessionInfo};
 
@@ -22,9 +22,6 @@ statements! {
     TOUCH = "UPDATE sessions SET last_seen_at = $1 WHERE id = $2 AND last_seen_at < $1";
     OF_USER = "SELECT id, created_at, last_seen_at, user_agent, ip FROM sessions \
         WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 ORDER BY last_seen_at DESC, id LIMIT 200";
-    ADD_TICKET = "INSERT INTO ws_tickets (hash, session_id, credential_ends_at, expires_at) VALUES ($1, $2, $3, $4)";
-    SWEEP_TICKETS = "DELETE FROM ws_tickets WHERE expires_at <= $1";
-    USE_TICKET = "DELETE FROM ws_tickets WHERE hash = $1 RETURNING session_id, credential_ends_at, expires_at";
 }
 
 /// A new login.
@@ -177,25 +174,4 @@ pub fn of_user(tx: &mut Tx<'_>, user: UserId, current: SessionId, now: i64) -> R
             })
         })
         .collect()
-}
-
-/// Adds a ticket, and forgets those that have ended.
-pub fn add_ticket(
-    tx: &mut Tx<'_>,
-    hash: &str,
-    session: SessionId,
-    credential_ends_at: i64,
-    expires_at: i64,
-    now: i64,
-) -> Result<()> {
-    tx.exec(SWEEP_TICKETS, &[now.into()])?;
-    let session = session.to_string();
-    tx.exec(ADD_TICKET, &[hash.into(), (&session).into(), credential_ends_at.into(), expires_at.into()]).map(drop)
-}
-
-/// Takes a ticket, which nobody can take again: the login that it stands for, and when its credential ends (Unix
-/// seconds).
-pub fn use_ticket(tx: &mut Tx<'_>, hash: &str, now: i64) -> Result<Option<(SessionId, i64)>> {
-    let Some(row) = tx.row(USE_TICKET, &[hash.into()])? else { return Ok(None) };
-    Ok((row.int(2)? > now).then_some((SessionId::parse(row.text(0)?), row.int(1)?)))
 }

@@ -30,19 +30,19 @@ pub(super) fn document() -> Result<String, String> {
                     "type": "httpApiKey",
                     "in": "query",
                     "name": "token",
-                    "description": "An access token (JWT) in the URL, for browsers."
+                    "description": "An access token (JWT) or a personal access token (mesh_pat_…) in the URL, for browsers."
                 },
                 "queryTicket": {
                     "type": "httpApiKey",
                     "in": "query",
                     "name": "ticket",
-                    "description": "A ticket from POST /api/auth/ws-ticket: works once, within 30 seconds."
+                    "description": "A ticket from POST /api/auth/ws-ticket: works once, within 30 seconds, and opens what the token that asked for it would."
                 },
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
-                    "description": "An access token in the header Authorization."
+                    "description": "An access token or a personal access token in the header Authorization."
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Administration, from outside: `/api/admin`, registration invites, the audit log and the command line.
 
-mod accounts;
+pub(crate) mod accounts;
 mod audit;
 mod command_line;
 mod invites;

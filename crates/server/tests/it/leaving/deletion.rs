@@ -32,7 +32,10 @@ async fn nothing_remains_but_what_was_said() {
         assert_eq!(server.ask("PUT", &reaction, Some(&who.token), None).await.0, 204);
     }
     let (_, token) = server.post("/api/auth/tokens", &ben, json!({"name": "zeb's bot", "scopes": ["chat:read"]})).await;
-    assert_eq!(server.post("/api/auth/ws-ticket", &ben, json!({})).await.0, 201);
+    let bot = Account { token: token["token"].as_str().unwrap().to_owned(), ..ben.clone() };
+    for who in [&ben, &bot] {
+        assert_eq!(server.post("/api/auth/ws-ticket", who, json!({})).await.0, 201);
+    }
     let mut peers = [server.peer(&ben).await, server.peer(&ben).await];
     peers[0].join(&owned).await;
     let mut witness = server.peer(&ana).await;
@@ -88,7 +91,9 @@ async fn nothing_remains_but_what_was_said() {
         // What somebody else said is theirs.
         assert!(holding.iter().all(|row| row.contains("hello, @zebulon")), "{word}: {holding:?}");
     }
-    for table in ["room_members", "message_reactions", "message_mentions", "room_bans", "ws_tickets", "totp"] {
+    for table in
+        ["room_members", "message_reactions", "message_mentions", "room_bans", "ws_tickets", "token_tickets", "totp"]
+    {
         assert_eq!(count(&after, table, &ben.id), 0, "{table}");
     }
     assert_eq!(count(&after, "audit_log", "user.deleted"), 1);

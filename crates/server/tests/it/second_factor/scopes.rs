@@ -8,7 +8,7 @@ use crate::kit::{Account, Server};
 
 const SCOPES: [&str; 4] = ["chat:read", "chat:write", "rooms:read", "rtc"];
 
-/// Which calls a scope opens; no token opens any other.
+/// Which calls a scope opens, and which every token opens; no token opens any other.
 const CALLS: &[(&str, &str)] = &[
     ("get /api/auth/me", "rooms:read"),
     ("get /api/rooms", "rooms:read"),
@@ -24,6 +24,7 @@ const CALLS: &[(&str, &str)] = &[
     ("put /api/rooms/{id}/read", "chat:read"),
     ("post /api/auth/capability", "rtc"),
     ("get /api/ice-servers", "rtc"),
+    ("post /api/auth/ws-ticket", "any"),
 ];
 
 /// Which events a scope opens, and which every token may send.

@@ -200,6 +200,115 @@ async fn a_token_ends_when_it_says() {
     server.stop().await;
 }
 
+/// Asks for a ticket with a credential: where it opens a connection.
+async fn ticket(server: &Server, base: &str, who: &Account) -> Result<String, (u16, Value)> {
+    let asked = server.http.post(format!("{base}/api/auth/ws-ticket")).bearer_auth(&who.token);
+    let response = asked.send().await.unwrap();
+    let (status, answer) = (response.status().as_u16(), response.json::<Value>().await.unwrap());
+    if status != 201 {
+        return Err((status, answer));
+    }
+    assert_eq!(answer["expires_in"], 30);
+    Ok(format!("{}/ws?ticket={}", base.replacen("http", "ws", 1), text(&answer["ticket"])))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_opens_what_its_token_opens() {
+    let server = Server::start().await;
+    let ana = server.register("ana").await;
+    let room = server.room(&ana, "kitchen").await;
+    let send = json!({"room_id": room, "content": "beep"});
+    for scopes in [&["rooms:read"][..], &["chat:read"], &["chat:write"], &["rtc"], &["chat:read", "chat:write"]] {
+        let bot = with(&ana, &token(&server, &ana, scopes, None).await);
+        let url = ticket(&server, &server.base, &bot).await.unwrap();
+        let mut peer = Peer::connect_to(&url).await.unwrap();
+        let mut direct = Peer::connect(&server.base, &bot.token).await;
+        let (welcome, same) = (peer.hello().await, direct.hello().await);
+        for part in ["user", "rooms", "rooms_complete", "ice_servers"] {
+            assert_eq!(welcome["payload"][part], same["payload"][part], "{scopes:?} {part}");
+        }
+        assert_eq!(welcome["payload"]["user"]["id"], ana.id.as_str());
+        let joined = peer.ask("room.join", json!({"room_id": room})).await;
+        assert_eq!(joined["type"] == "room.joined", scopes.contains(&"chat:read"), "{scopes:?} {joined}");
+        let said = peer.ask("chat.message.send", send.clone()).await;
+        assert_eq!(said["type"] == "chat.message.created", scopes.contains(&"chat:write"), "{scopes:?} {said}");
+        // It works once.
+        let (code, reason, _) = Peer::connect_to(&url).await.unwrap().closed().await;
+        assert_eq!((code, reason.as_str()), (4401, "token_invalid"));
+        // It is renewed like one that was opened with the token.
+        let wider = peer.ask("system.auth", json!({"token": ana.token})).await;
+        assert_eq!(wider["type"], "system.ack");
+    }
+    let bot = with(&ana, &token(&server, &ana, &["rtc"], None).await);
+    let late = ticket(&server, &server.base, &bot).await.unwrap();
+    let kept = ticket(&server, &server.base, &bot).await.unwrap();
+    server.advance(29);
+    Peer::connect_to(&kept).await.unwrap().hello().await;
+    server.advance(1);
+    assert_eq!(Peer::connect_to(&late).await.unwrap().closed().await.0, 4401);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_and_its_connection_end_with_the_token() {
+    let server = Server::start().await;
+    let admin = server.register("admin").await;
+    let ana = server.register("ana").await;
+    let second = crate::admin::accounts::lone_server(&server).await;
+    let here = server.base.clone();
+    let opened = async |url: Result<String, (u16, Value)>| {
+        let mut peer = Peer::connect_to(&url.unwrap()).await.unwrap();
+        peer.hello().await;
+        peer
+    };
+    let dead = async |url: Result<String, (u16, Value)>| {
+        let (code, reason, _) = Peer::connect_to(&url.unwrap()).await.unwrap().closed().await;
+        assert_eq!(code, 4401);
+        reason
+    };
+    // Revoked, here and at another server.
+    let made = token(&server, &ana, &["rooms:read"], None).await;
+    let bot = with(&ana, &made);
+    let mut peers = [
+        opened(ticket(&server, &here, &bot).await).await,
+        opened(ticket(&server, &second, &bot).await).await,
+        opened(ticket(&server, &here, &bot).await.map(|url| url.replace(&here[4..], &second[4..]))).await,
+    ];
+    let unused = [ticket(&server, &here, &bot).await, ticket(&server, &second, &bot).await];
+    assert_eq!(revoke(&server, &ana, &made["id"]).await.0, 204);
+    for peer in &mut peers {
+        assert_eq!(peer.closed().await.0, 4401);
+    }
+    for url in unused {
+        assert_eq!(dead(url).await, "token_invalid");
+    }
+    for base in [&here, &second] {
+        assert_eq!(ticket(&server, base, &bot).await.map_err(|(status, _)| status), Err(401), "nor is there another");
+    }
+    // A ticket is no login, and its owner's logout is none of its business.
+    let bot = with(&ana, &token(&server, &ana, &["rooms:read"], None).await);
+    let (first, second) = (ticket(&server, &here, &bot).await, ticket(&server, &here, &bot).await);
+    let mut stays = opened(first).await;
+    assert_eq!(server.post("/api/auth/logout", &ana, json!({})).await.0, 204);
+    assert_eq!(stays.ask("system.ping", json!({})).await["type"], "system.pong");
+    disable(&server, &admin, &ana).await;
+    assert!([4401, 4403].contains(&stays.closed().await.0));
+    dead(second).await;
+    // By its own time, be the ticket's longer.
+    let made = token(&server, &admin, &["rooms:read"], Some(20)).await;
+    let bot = with(&admin, &made);
+    let (first, second) = (ticket(&server, &here, &bot).await, ticket(&server, &here, &bot).await);
+    let mut peer = opened(first).await;
+    server.advance(20);
+    assert_eq!(dead(second).await, "token_expired");
+    let (code, reason, _) = peer.closed().await;
+    assert_eq!((code, reason.as_str()), (4401, "token_expired"));
+    // Nothing of a token that was forgotten meanwhile stays.
+    token(&server, &admin, &["rooms:read"], None).await;
+    assert_eq!(ticket(&server, &here, &bot).await.map_err(|(status, _)| status), Err(401));
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_use_is_noted_now_and_then() {
     let server = Server::start_with(&[("MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "60")]).await;
