@@ -73,7 +73,9 @@ in_image=(unshare --mount -- sh -euc '
 ' sh "$tree" "$data")
 export MESH_PORT=$port
 cp .env.example "$data/.env"
-"${in_image[@]}" --version | tee /dev/stderr | grep "(${commit:0:12} 20" >/dev/null
+version=$("${in_image[@]}" --version)
+say "$version"
+[[ $version == *"(${commit:0:12} 20"* ]]
 "${in_image[@]}" serve 2>"$work/server.log" &
 server=$!
 trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true; b umount "$container" >/dev/null 2>&1 || true; b rm "$container" >/dev/null 2>&1 || true' EXIT
