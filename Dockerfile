@@ -18,9 +18,9 @@ RUN for crate in protocol server client xtask; do mkdir -p crates/$crate/src && 
  && for crate in server xtask; do echo 'fn main() {}' > crates/$crate/src/main.rs; done \
  && cargo build --release --locked --package mesh-server --bin mesh-server
 COPY . .
-# The commit that `mesh-server --version` tells; found in .git where it is not given.
+# What `mesh-server --version` tells, as of git log -1 --format='%H %ct'; where it is not given, the commit is found in .git.
+# Not SOURCE_DATE_EPOCH: crates that compile C ask for it, and all that stands on them would be built again.
 ARG MESH_BUILD_COMMIT=
-ARG SOURCE_DATE_EPOCH=
 # Cargo goes by times, and the sources are older than the empty crates just built.
 RUN find crates migrations -type f -exec touch {} + \
  && cargo build --release --locked --package mesh-server --bin mesh-server

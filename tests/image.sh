@@ -39,8 +39,15 @@ fi
 
 say "docker build -t mesh-server ."
 registry=${CARGO_HOME:-$HOME/.cargo}/registry
-b bud --format docker --isolation chroot --pull-never --layers --volume "$registry:/root/.cargo/registry" -t mesh-server --ignorefile .dockerignore -f Dockerfile . >"$work/build.log" 2>&1 || {
+commit=$(git log -1 --format='%H %ct')
+b bud --format docker --isolation chroot --pull-never --layers --volume "$registry:/root/.cargo/registry" --build-arg "MESH_BUILD_COMMIT=$commit" -t mesh-server --ignorefile .dockerignore -f Dockerfile . >"$work/build.log" 2>&1 || {
     tail -40 "$work/build.log" >&2
+    exit 1
+}
+# The last compilation is that of the sources: the dependencies came from their layer.
+again=$(tac "$work/build.log" | sed '/STEP .*: COPY \. \./q' | sed -n 's/^ *Compiling \(.*\) v.*/\1/p' | grep -v '^mesh-' || true)
+[ -z "$again" ] || {
+    echo "the layer of dependencies was not used: $(echo "$again" | paste -sd ' ') built again" >&2
     exit 1
 }
 
@@ -66,7 +73,9 @@ in_image=(unshare --mount -- sh -euc '
 ' sh "$tree" "$data")
 export MESH_PORT=$port
 cp .env.example "$data/.env"
-"${in_image[@]}" --version
+version=$("${in_image[@]}" --version)
+say "$version"
+[[ $version == *"(${commit:0:12} 20"* ]]
 "${in_image[@]}" serve 2>"$work/server.log" &
 server=$!
 trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true; b umount "$container" >/dev/null 2>&1 || true; b rm "$container" >/dev/null 2>&1 || true' EXIT

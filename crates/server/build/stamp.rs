@@ -57,16 +57,16 @@ pub(crate) fn day(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// The commit and the day, as far as they are known. `commit` and `epoch` come from the environment and count first; the
-/// repository is looked at where `look` says so.
+/// The commit and the day, as far as they are known. `commit` (`HASH`, or `HASH SECONDS`) and `epoch` come from the environment
+/// and count first; the repository is looked at where `look` says so.
 pub(crate) fn stamp(root: &Path, commit: Option<&str>, epoch: Option<&str>, look: bool) -> Option<String> {
-    let given = commit.and_then(|commit| short(commit.trim()));
+    let given = commit.and_then(pair);
     let archived = || fs::read_to_string(root.join(ARCHIVED)).ok().and_then(|text| pair(&text));
     let found = if look { by_git(root).or_else(archived).or_else(|| by_head(root)) } else { None };
     let (commit, time) = match (given, found) {
         // The repository knows the time of its own commit alone.
-        (Some(given), Some((found, time))) if given == found => (Some(given), time),
-        (Some(given), _) => (Some(given), None),
+        (Some((given, None)), Some((found, time))) if given == found => (Some(given), time),
+        (Some((given, time)), _) => (Some(given), time),
         (None, found) => found.map_or((None, None), |(commit, time)| (Some(commit), time)),
     };
     let time = epoch.and_then(|epoch| epoch.trim().parse().ok()).or(time);

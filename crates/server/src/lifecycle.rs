@@ -23,7 +23,7 @@ use crate::{
     push::Push,
     realtime::{hub::Hub, upgrade::upgrade},
     service::auth::Callers,
-    store::{Db, migrate},
+    store::{Db, backup, migrate},
     tasks::Tasks,
     tls::{Stream, Tls},
     worker,
@@ -238,6 +238,10 @@ impl Server {
         }
         tasks.stop_hard();
         tasks.house_ended().await;
+        let url = self.app.config.database_url.clone();
+        if let Some(Err(why)) = tasks.blocking(move || backup::fold_log(&url)).await {
+            tracing::warn!("what was written last stands in the database's log, beside its file: {why}");
+        }
         tracing::info!("stopped");
         !tasks.has_failed()
     }

@@ -74,6 +74,12 @@ mod tests {
         assert_eq!(stamp(dir.path(), None, Some("0"), true), Some(format!("{commit} 1970-01-01")));
         assert_eq!(stamp(dir.path(), Some(&commit), None, true), Some(told));
         assert_eq!(stamp(dir.path(), Some("0123456789abcdef"), None, true).as_deref(), Some("0123456789ab"));
+        let with_time = stamp(dir.path(), Some(" 0123456789abcdef 951782400\n"), None, true);
+        assert_eq!(with_time.as_deref(), Some("0123456789ab 2000-02-29"));
+        assert_eq!(
+            stamp(dir.path(), Some("0123456789abcdef 951782400"), Some("0"), true).as_deref(),
+            Some("0123456789ab 1970-01-01")
+        );
         assert!(!watched(dir.path()).is_empty());
         // A tarball unpacked within it is not its commit.
         let inner = dir.path().join("unpacked");

@@ -18,7 +18,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use crate::kit::http;
+use crate::kit::{http, skipped};
 
 /// A certificate for localhost and 127.0.0.1, made by openssl, with its key, in this folder.
 pub struct Certificate {
@@ -64,4 +64,13 @@ pub fn https(tls: ClientConfig) -> reqwest::ClientBuilder {
 /// A file of the repository.
 pub fn repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
+}
+
+/// A program of the virtual environment that `./test` makes.
+fn python(program: &str) -> Option<PathBuf> {
+    let found = std::env::var_os("MESH_TEST_PYTHON").filter(|value| !value.is_empty()).map(PathBuf::from);
+    if found.is_none() {
+        skipped("what others say of our files for them", "MESH_TEST_PYTHON");
+    }
+    found.map(|python| python.with_file_name(program))
 }

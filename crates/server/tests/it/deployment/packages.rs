@@ -5,23 +5,15 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::repository;
-use crate::kit::{Binary, output, skipped};
-
-/// A program of the virtual environment that `./test` makes.
-fn python(program: &str) -> Option<PathBuf> {
-    let found = std::env::var_os("MESH_TEST_PYTHON").filter(|value| !value.is_empty()).map(PathBuf::from);
-    if found.is_none() {
-        skipped("what others say of the image and Compose", "MESH_TEST_PYTHON");
-    }
-    found.map(|python| python.with_file_name(program))
-}
+use super::{python, repository};
+use crate::kit::{Binary, output};
 
 #[test]
 fn the_dockerfile_has_nothing_to_complain_of() {
@@ -132,6 +124,54 @@ fn compose_and_traefik_lead_somewhere() {
     command.arg(repository("tests/python/deploy.py")).arg(repository(".")).arg(dir.path());
     let (status, out, errors) = output(command);
     assert_eq!((status, out.as_str(), errors.as_str()), (Some(0), "read\n", ""));
+}
+
+/// What Docker Compose itself makes of it, with its profiles; it needs no engine for that.
+#[test]
+fn compose_takes_its_file() {
+    let Some(compose) = python("docker-compose") else { return };
+    for (args, database) in [
+        (&["chat.example.org", "push.example.org", "turn.example.org"][..], false),
+        (&["--postgres", "chat.example.org", "push.example.org", "turn.example.org"], true),
+    ] {
+        let dir = TempDir::new().unwrap();
+        fs::copy(repository("compose.yaml"), dir.path().join("compose.yaml")).unwrap();
+        let config = || {
+            let mut command = Command::new(&compose);
+            command.args(["config", "--format", "json"]).current_dir(dir.path()).env_clear().stdin(Stdio::null());
+            output(command)
+        };
+        let (status, _, errors) = config();
+        assert_ne!(status, Some(0));
+        assert!(errors.contains("run deploy/secrets.sh first"), "{errors}");
+        assert_eq!(secrets(dir.path(), args).0, Some(0));
+        let (status, out, errors) = config();
+        assert_eq!((status, errors.as_str()), (Some(0), ""), "nothing to warn of");
+        let told: Value = serde_json::from_str(&out).unwrap();
+        let services: BTreeSet<&str> = told["services"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut wanted = BTreeSet::from(["caddy", "coturn", "gotify", "mesh"]);
+        wanted.extend(database.then_some("postgres"));
+        assert_eq!(services, wanted);
+        let mesh = &told["services"]["mesh"]["environment"];
+        assert_eq!(mesh["MESH_PUBLIC_URL"], "https://chat.example.org");
+        assert_eq!(
+            (&mesh["TURN_HOST"], &mesh["STUN_URL"]),
+            (&"turn.example.org".into(), &"stun:turn.example.org:3478".into())
+        );
+        // The server has a variable for each that it is given, and no other.
+        let place = TempDir::new().unwrap();
+        let mut command = Binary::command(place.path());
+        for (name, value) in mesh.as_object().unwrap() {
+            let value =
+                value.as_str().unwrap().replace("/run/secrets", &dir.path().join("secrets").display().to_string());
+            command.env(name, value);
+        }
+        let (status, out, errors) = output({
+            command.arg("config");
+            command
+        });
+        assert_eq!((status, errors.as_str()), (Some(0), ""), "{out}");
+    }
 }
 
 /// As `docker run --env-file` reads it: lines of NAME=value, taken as they stand.

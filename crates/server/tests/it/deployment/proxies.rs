@@ -14,7 +14,7 @@ use rustls::ClientConfig;
 use serde_json::json;
 use tokio_tungstenite::{Connector, tungstenite::Message};
 
-use super::{Certificate, believing, https, repository};
+use super::{Certificate, believing, https, python, repository};
 use crate::{
     kit::{Binary, Database, PATIENCE, Peer, skipped, soon},
     process::Rest,
@@ -42,10 +42,13 @@ fn program(variable: &str) -> Option<PathBuf> {
     found
 }
 
-/// Starts a program and waits until its standard error says these words.
+/// Starts a program and waits until it says these words.
 fn start(mut command: Command, ready: &'static str) -> Child {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let log = child.stderr.take().unwrap();
+    let (log, out) = std::io::pipe().unwrap();
+    command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+    let mut child = command.spawn().unwrap();
+    // Else the pipe never ends.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let (tell, told) = channel();
     std::thread::spawn(move || {
         let mut said = String::new();
@@ -136,6 +139,34 @@ fn caddy(dir: &Path, server: &Binary) -> Option<Proxy> {
     Some(Proxy { child, base: format!("https://localhost:{port}"), tls })
 }
 
+fn traefik(dir: &Path, server: &Binary) -> Option<Proxy> {
+    let traefik = python("traefik")?;
+    let pair = Certificate::make(dir, "chat.example.org");
+    let (plain, port) = (free_port(), free_port());
+    let place = |name: &str| dir.join(name).display().to_string();
+    let own = adapted(
+        "deploy/traefik.yml",
+        &[
+            ("\":80\"", &format!("127.0.0.1:{plain}")),
+            ("\":443\"", &format!("127.0.0.1:{port}")),
+            ("/var/lib/traefik/acme.json", &place("acme.json")),
+            ("/etc/traefik/traefik-mesh.yml", &place("traefik-mesh.yml")),
+        ],
+    );
+    let routes = adapted(
+        "deploy/traefik-mesh.yml",
+        &[("chat.example.org", "localhost"), ("http://127.0.0.1:8000", &server.base)],
+    );
+    // A certificate that is there already is not asked of anybody.
+    let certificate = format!("tls: {{certificates: [{{certFile: {:?}, keyFile: {:?}}}]}}\n", pair.cert, pair.key);
+    fs::write(dir.join("traefik.yml"), own + "global: {checkNewVersion: false}\nlog: {level: INFO}\n").unwrap();
+    fs::write(dir.join("traefik-mesh.yml"), routes + &certificate).unwrap();
+    let mut command = Command::new(traefik);
+    command.arg(format!("--configFile={}", place("traefik.yml"))).current_dir(dir);
+    let child = start(command, "Starting provider");
+    Some(Proxy { child, base: format!("https://localhost:{port}"), tls: pair.believed() })
+}
+
 /// What clients need of any proxy.
 async fn serves(proxy: &Proxy, server: &Binary) {
     // From an address of its own, and with a header that a stranger may send: the first counts.
@@ -143,8 +174,11 @@ async fn serves(proxy: &Proxy, server: &Binary) {
     let client = https(proxy.tls.clone()).local_address(IpAddr::V4(from)).build().unwrap();
     let rest = Rest { base: proxy.base.clone(), http: client };
     soon("the proxy to answer", async {
-        while rest.http.get(format!("{}/health", proxy.base)).send().await.is_err() {
-            tokio::task::yield_now().await;
+        loop {
+            match rest.http.get(format!("{}/health", proxy.base)).send().await {
+                Ok(answer) if answer.status() == 200 => break,
+                _ => tokio::task::yield_now().await,
+            }
         }
     })
     .await;
@@ -172,6 +206,13 @@ async fn serves(proxy: &Proxy, server: &Binary) {
     for n in 1..=50 {
         assert_eq!(peer.say(&room, &"é".repeat(3_000)).await["payload"]["seq"], n);
     }
+    // A character that means something in a URL, written as it must be: it comes as it was.
+    let keycap = "%23%EF%B8%8F%E2%83%A3";
+    let said = rest.messages(&ana, &room).await.pop().unwrap();
+    let path = format!("/api/rooms/{room}/messages/{}/reactions/{keycap}", said["id"].as_str().unwrap());
+    assert_eq!(rest.ask("PUT", &path, Some(&ana.token), None).await.0, 204);
+    let reacted = rest.messages(&ana, &room).await.pop().unwrap();
+    assert_eq!(reacted["reactions"]["#\u{fe0f}\u{20e3}"], json!([ana.id]), "{}", reacted["reactions"]);
     // A socket on which nobody says anything lives by the server's pings.
     let mut silent = connect().await.unwrap();
     silent.hello().await;
@@ -217,6 +258,15 @@ async fn caddy_passes_everything_on() {
     let database = Database::new();
     let server = behind(&database);
     let Some(proxy) = caddy(database.dir.path(), &server) else { return };
+    serves(&proxy, &server).await;
+    assert_eq!(server.wait().0.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traefik_passes_everything_on() {
+    let database = Database::new();
+    let server = behind(&database);
+    let Some(proxy) = traefik(database.dir.path(), &server) else { return };
     serves(&proxy, &server).await;
     assert_eq!(server.wait().0.code(), Some(0));
 }

@@ -313,6 +313,36 @@ async fn a_database_that_another_holds_is_named() {
     house.recovers(&database).await;
 }
 
+/// A disk that cannot be read is told to whoever asked for what lies there, and it is over with its cause.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_cannot_be_read_is_told() {
+    let database = Database::sqlite();
+    let mut house = House::open(&database).await;
+    for _ in 0..300 {
+        assert_eq!(house.say(&"x".repeat(3_000)).await, Ok(()));
+    }
+    // A new server has read nothing of the room.
+    house.binary.kill();
+    house.binary = Binary::start(&database, &[]);
+    house.rest = Rest::of(&house.binary);
+    let Some(strace) = Strace::inject(house.binary.pid(), "pread64", "EIO") else {
+        return skipped("a disk that cannot be read", "the right to trace (strace)");
+    };
+    let path = format!("/api/rooms/{}/messages?limit=200", house.room);
+    for _ in 0..20 {
+        let (status, answer) = house.rest.ask("GET", &path, Some(&house.ana.token), None).await;
+        assert_eq!(status, 503, "{answer}");
+        // SQLite takes some of what a disk does for a damaged file.
+        assert!(["disk_failing", "database_corrupt"].contains(&answer["code"].as_str().unwrap()), "{answer}");
+    }
+    assert_eq!(house.rest.ask("GET", "/health", None, None).await.0, 200);
+    drop(strace);
+    house.holds_all().await;
+    assert_eq!(house.say("after").await, Ok(()));
+    let (status, log) = house.binary.stop();
+    assert!(status.success(), "{log}");
+}
+
 /// Changes a PostgreSQL server's mind about the house's database, and ends its connections.
 fn turn(server: &str, database: &Database, how: &str) {
     let name = database.url.rsplit('/').next().unwrap().to_owned();

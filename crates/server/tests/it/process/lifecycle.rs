@@ -186,6 +186,30 @@ async fn what_was_acknowledged_before_the_stop_is_there_afterwards() {
     }
 }
 
+/// Somebody stops the server and copies the one file that the documents speak of.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_stop_the_file_alone_is_the_whole_database() {
+    let database = Database::sqlite();
+    let server = Binary::start(&database, &[]);
+    let rest = Rest::of(&server);
+    let ana = rest.register("ana").await;
+    let room = rest.room(&ana, "Cuisine").await;
+    let mut peer = Peer::connect(&server.base, &ana.token).await;
+    peer.hello().await;
+    peer.join(&room).await;
+    for n in 0..50 {
+        peer.say(&room, &format!("m{n}")).await;
+    }
+    drop(peer);
+    let (status, log) = server.stop();
+    assert!(status.success() && !log.contains("WARN"), "{log}");
+    let copy = Database::sqlite();
+    std::fs::copy(database.sqlite_file().unwrap(), copy.sqlite_file().unwrap()).unwrap();
+    let there = rusqlite::Connection::open(copy.sqlite_file().unwrap()).unwrap();
+    let count: i64 = there.query_row("SELECT COUNT(*) FROM messages", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 50);
+}
+
 /// Whether a process has its own way with SIGTERM.
 fn hears_sigterm(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
