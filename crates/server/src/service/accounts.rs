@@ -117,7 +117,7 @@ pub async fn register(app: &Arc<App>, request: RegisterRequest, client: ClientIn
             let login = Arc::new(login);
             let trail = audit::trail_as(app, user.id, &user.username, Some(ip));
             move |tx| {
-                let first = !store::users::any(tx)?;
+                let first = store::users::would_be_first(tx)?;
                 if !first {
                     gate.pass(tx, now)?;
                 }

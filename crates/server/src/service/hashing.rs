@@ -1,6 +1,6 @@
-//! Password hashing, on threads of its own, at the lowest priority: as many as there are cores but one, which is left to
-//! chat. A thread of low priority that runs is not always put aside at once for one that wakes; where a core is free,
-//! it need not be. So a storm of logins takes what chat leaves over.
+//! Password hashing, on threads of its own, one for each core, which run where nobody else wants to. A thread that is
+//! merely nice may go on for milliseconds when another one wakes; one of Linux' idle class is put aside at once, and a
+//! core that runs nothing else counts as free. So a storm of logins takes what chat leaves over.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// Jobs that may wait, a thread: beyond it callers are told to try again. At 250 ms each this is a quarter of a minute.
 const WAITING: usize = 64;
-/// How nice the threads are to all others (see `nice(1)`).
+/// How nice the threads are to all others (see `nice(1)`), where there is no idle class.
 const NICENESS: i32 = 19;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -28,7 +28,7 @@ impl Hasher {
     /// # Errors
     /// Where a thread cannot be started: a sentence.
     pub fn start() -> Result<Self, String> {
-        let threads = threads(std::thread::available_parallelism().map_or(2, usize::from));
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let (jobs, queue) = crossbeam_channel::bounded(WAITING * threads);
         for index in 0..threads {
             let queue = queue.clone();
@@ -72,25 +72,27 @@ impl Hasher {
     }
 }
 
-/// How many may hash at once on so many cores.
-fn threads(cores: usize) -> usize {
-    cores.saturating_sub(1).max(1)
-}
-
-fn work(queue: &Receiver<Job>) {
-    // On Linux a thread has a priority of its own. Where it cannot be lowered, work goes on all the same.
+/// On Linux a thread has a priority of its own. Where it cannot be lowered, work goes on all the same.
+fn step_back() {
+    // Where the process itself is nice, the library's second step, which would undo that, may be refused: no matter.
+    #[cfg(target_os = "linux")]
+    let idle = thread_priority::set_thread_priority_and_policy(
+        thread_priority::thread_native_id(),
+        thread_priority::ThreadPriority::Min,
+        thread_priority::ThreadSchedulePolicy::Normal(thread_priority::NormalThreadSchedulePolicy::Idle),
+    );
+    #[cfg(target_os = "linux")]
+    if let Err(e) = idle {
+        tracing::debug!(error = &e as &dyn std::error::Error, "password threads are not of the idle class");
+    }
     if let Err(e) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::debug!(error = &e as &dyn std::error::Error, "password threads run at normal priority");
     }
-    while let Ok(job) = queue.recv() {
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
-    }
 }
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_core_is_left_to_chat() {
-        assert_eq!([0, 1, 2, 3, 64].map(super::threads), [1, 1, 1, 2, 63]);
+fn work(queue: &Receiver<Job>) {
+    step_back();
+    while let Ok(job) = queue.recv() {
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
     }
 }

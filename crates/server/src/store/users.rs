@@ -7,7 +7,7 @@ use mesh_protocol::{
 
 use super::{
     db::{Row, Tx},
-    statements,
+    migrate, statements,
 };
 use crate::error::{Error, Result};
 
@@ -50,6 +50,16 @@ fn account(row: &Row) -> Result<Account> {
 /// Whether there is any account.
 pub fn any(tx: &mut Tx<'_>) -> Result<bool> {
     Ok(tx.row(ANY, &[])?.is_some())
+}
+
+/// Whether an account made now is the first one. Who hears yes holds that place until the transaction ends: where two
+/// servers on one PostgreSQL make an account at once, the second waits, and then hears of the first.
+pub fn would_be_first(tx: &mut Tx<'_>) -> Result<bool> {
+    if any(tx)? {
+        return Ok(false);
+    }
+    migrate::touch(tx)?;
+    Ok(!any(tx)?)
 }
 
 /// Adds an account; false where the name is taken, in whatever case.

@@ -9,7 +9,10 @@ use mesh_server::{
 use serde_json::{Value, json};
 
 use super::{PASSWORD, accounts::lone_server, login, patch};
-use crate::kit::{Account, Database, PATIENCE, Peer, Server, postgres_url, skipped};
+use crate::{
+    kit::{Account, Binary, Database, PATIENCE, Peer, Server, postgres_url, skipped},
+    process::{Rest, sql},
+};
 
 async fn status(server: &Server, url: &str, token: &str) -> u16 {
     server.http.get(url).bearer_auth(token).send().await.unwrap().status().as_u16()
@@ -122,6 +125,43 @@ async fn one_token_refreshed_on_both_at_once_logs_nobody_out() {
         token = next;
     }
     server.stop().await;
+}
+
+/// Two processes that hear of the first account at the same time: one of them makes it, be it as large a house as it will.
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_one_first_account() {
+    let database = Database::new();
+    for mode in ["open", "closed"] {
+        let settings = [
+            ("MESH_REGISTRATION", mode),
+            ("MESH_LOGIN_ATTEMPTS", "100000"),
+            ("MESH_JWT_SECRET", "a secret of more than thirty-two characters"),
+        ];
+        let servers = [(); 2].map(|()| Binary::start(&database, &settings));
+        let houses = [Rest::of(&servers[0]), Rest::of(&servers[1])];
+        for round in 0..40 {
+            let asked = (0..6).map(|n| {
+                let body = json!({"username": format!("user{n}"), "password": PASSWORD});
+                houses[n % 2].ask("POST", "/api/auth/register", None, Some(body))
+            });
+            let mut roles = Vec::new();
+            for (status, answer) in join_all(asked).await {
+                match status {
+                    201 => roles.push(answer["user"]["role"].as_str().unwrap().to_owned()),
+                    _ => assert_eq!((status, &answer["code"]), (403, &json!("registration_closed")), "{answer}"),
+                }
+            }
+            roles.sort_unstable();
+            let wanted =
+                if mode == "open" { vec!["admin", "user", "user", "user", "user", "user"] } else { vec!["admin"] };
+            assert_eq!(roles, wanted, "round {round}, {mode}");
+            sql(&database, "DELETE FROM users");
+        }
+        for server in servers {
+            let (status, log) = server.stop();
+            assert!(status.success() && !log.contains("ERROR"), "{log}");
+        }
+    }
 }
 
 /// Changes ben's account on the first server, and asks the second one for something while that is not committed yet.

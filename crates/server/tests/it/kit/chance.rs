@@ -15,11 +15,6 @@ impl Chance {
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (z ^ (z >> 31)) % bound
     }
-
-    /// An index into a list; none where it is empty.
-    pub fn index(&mut self, len: usize) -> Option<usize> {
-        (len > 0).then(|| self.below(len as u64) as usize)
-    }
 }
 
 /// The seeds to try: `MESH_TEST_SEED`, where it is set.

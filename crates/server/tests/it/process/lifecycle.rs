@@ -51,6 +51,40 @@ async fn a_signal_stops_it_in_order() {
     }
 }
 
+/// Priority and scheduling class of each of a process's threads with this name.
+#[cfg(target_os = "linux")]
+fn classes(pid: u32, name: &str) -> Vec<(i32, i32)> {
+    let mut found = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+        let Some((head, rest)) = stat.rsplit_once(") ") else { continue };
+        if head.split_once('(').is_some_and(|(_, comm)| comm.starts_with(name)) {
+            // Fields 19 and 41 of proc_pid_stat(5); the third is the first here.
+            let fields: Vec<_> = rest.split(' ').collect();
+            found.push((fields[16].parse().unwrap(), fields[38].parse().unwrap()));
+        }
+    }
+    found
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn password_threads_step_back_behind_everything() {
+    const SCHED_IDLE: i32 = 5;
+    let database = Database::new();
+    let server = Binary::start(&database, &[]);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    // They do so first of all, but by themselves: the server may be a moment ahead of them.
+    soon("the threads to step back", async {
+        while classes(server.pid(), "bcrypt-") != vec![(19, SCHED_IDLE); cores] {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(classes(server.pid(), "").iter().filter(|class| **class == (0, 0)).count() > cores, "nobody else does");
+    assert_eq!(Rest::of(&server).register("ana").await.name, "ana");
+}
+
 /// The beginning of a request whose body never comes: a client that holds up the end.
 fn begin_request(server: &Binary) -> TcpStream {
     let addr = server.base.strip_prefix("http://").unwrap();

@@ -95,7 +95,7 @@ fn run_on(database: &Database, args: &[&str]) -> (Option<i32>, String, String) {
 }
 
 /// Changes or asks a test's database behind the server's back.
-fn sql(database: &Database, text: &str) {
+pub fn sql(database: &Database, text: &str) {
     match database.sqlite_file() {
         Some(file) => rusqlite::Connection::open(file).unwrap().execute_batch(text).unwrap(),
         None => {

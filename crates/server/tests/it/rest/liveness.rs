@@ -1,18 +1,103 @@
-//! Logins, refreshes, logouts, changed passwords, disabled accounts, as chance has it: after each step every credential
-//! that was ever given is tried, and lives or is dead as a model says. The server's clock stands still but where a step
-//! moves it, so that nothing which is only believed for a while would be forgotten by itself.
+//! Logins, refreshes, logouts, changed passwords, disabled accounts, personal access tokens and what is made of them, in any
+//! order: after each step every credential that was ever given is tried, and lives or is dead as a model says. The server's
+//! clock stands still but where a step moves it, so that nothing which is only believed for a while would be forgotten by
+//! itself. A sequence that fails is made as short as it can be, and told.
 
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
+
+use proptest::{
+    prelude::*,
+    test_runner::{Config, RngSeed, TestError, TestRunner},
+};
 use serde_json::{Value, json};
 
 use super::capabilities::{grant, usable};
-use crate::kit::{Account, Chance, Peer, Server, seeds};
+use crate::kit::{Account, Peer, Server, seeds};
 
-const STEPS: usize = 90;
+const CASES: u32 = 48;
+/// Each dead credential is asked about once a step: this many are enough.
+const DEAD: usize = 8;
 const ACCESS_SECONDS: i64 = 600;
 const UNUSED_SECONDS: i64 = 86_400;
 const GRACE_SECONDS: i64 = 15;
 const TICKET_SECONDS: i64 = 30;
 const CAPABILITY_SECONDS: i64 = 120;
+const TOKEN_SECONDS: i64 = 300;
+
+/// What happens next. A number chooses among what there is, 0 the newest; where there is nothing of the kind, nothing happens.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Login,
+    LoginWithAWrongPassword,
+    Logout(usize),
+    /// By a login, the end of any.
+    EndLogin(usize, usize),
+    Refresh(usize),
+    /// With the token before the current one, and with an older one.
+    RefreshWithThePrevious(usize),
+    RefreshWithAnOldOne(usize, usize),
+    ChangePassword(usize),
+    ResetPassword,
+    Disable,
+    Enable,
+    /// A personal access token, with or without an end.
+    MakeToken(usize, bool),
+    RevokeToken(usize, usize),
+    /// By an access token or a personal one.
+    AskForATicket(usize),
+    UseATicket(usize),
+    AskForACapability(usize),
+    /// A connection by any token, dead or alive.
+    Connect(usize),
+    /// A connection's credential is replaced by any.
+    Renew(usize, usize),
+    Wait(i64),
+}
+
+impl Step {
+    fn name(self) -> String {
+        format!("{self:?}").split('(').next().unwrap_or_default().to_owned()
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // What came last is what most happens to.
+    let any = || prop_oneof![2 => 0..2_usize, 1 => 0..64_usize];
+    let seconds = prop_oneof![
+        3 => Just(1),
+        3 => Just(GRACE_SECONDS + 1),
+        2 => Just(TICKET_SECONDS),
+        2 => Just(CAPABILITY_SECONDS + 1),
+        2 => Just(TOKEN_SECONDS),
+        1 => Just(ACCESS_SECONDS + 1),
+        1 => Just(UNUSED_SECONDS),
+    ];
+    // What is simpler stands first: a shorter sequence tends to it.
+    prop_oneof![
+        8 => Just(Step::Login),
+        2 => any().prop_map(Step::Logout),
+        1 => Just(Step::Disable),
+        1 => any().prop_map(Step::ChangePassword),
+        1 => Just(Step::ResetPassword),
+        4 => (any(), prop::bool::ANY).prop_map(|(by, ends)| Step::MakeToken(by, ends)),
+        3 => (any(), any()).prop_map(|(by, which)| Step::RevokeToken(by, which)),
+        7 => any().prop_map(Step::Connect),
+        4 => any().prop_map(Step::AskForATicket),
+        5 => any().prop_map(Step::UseATicket),
+        3 => any().prop_map(Step::AskForACapability),
+        8 => any().prop_map(Step::Refresh),
+        3 => any().prop_map(Step::RefreshWithThePrevious),
+        2 => (any(), any()).prop_map(|(login, which)| Step::RefreshWithAnOldOne(login, which)),
+        1 => (any(), any()).prop_map(|(by, which)| Step::EndLogin(by, which)),
+        5 => (any(), any()).prop_map(|(socket, by)| Step::Renew(socket, by)),
+        4 => Just(Step::Enable),
+        1 => Just(Step::LoginWithAWrongPassword),
+        5 => seconds.prop_map(Step::Wait),
+    ]
+}
 
 /// What a credential stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +118,7 @@ struct Login {
     unused_until: i64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Given {
     token: String,
     ground: Ground,
@@ -47,38 +132,84 @@ struct Pat {
     ends: Option<i64>,
 }
 
+struct Ticket {
+    url: String,
+    /// Until when it can be used.
+    until: i64,
+    /// What its connection stands on.
+    by: Given,
+}
+
 struct Socket {
     peer: Peer,
     ground: Ground,
     ends: Option<i64>,
 }
 
-/// What the model knows of ben, whom everything happens to.
+/// What the model knows of one account, which everything happens to.
 struct Model<'a> {
     server: &'a Server,
-    /// Of an administrator, who logs in anew before each step.
-    admin: String,
     ben: Account,
-    room: String,
-    chance: Chance,
+    room: &'a str,
     now: i64,
     password: String,
+    passwords: u32,
     disabled: bool,
     logins: Vec<Login>,
     pats: Vec<Pat>,
     /// Access tokens and personal access tokens.
     bearers: Vec<Given>,
-    tickets: Vec<Given>,
+    tickets: Vec<Ticket>,
     capabilities: Vec<Given>,
     sockets: Vec<Socket>,
-    log: Vec<String>,
 }
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
-impl Model<'_> {
+/// The index that a number chooses, counted from the end; none where there is nothing.
+fn pick(number: usize, len: usize) -> Option<usize> {
+    number.checked_rem(len).map(|back| len - 1 - back)
+}
+
+impl<'a> Model<'a> {
+    /// A new account, in the room, with its first login.
+    async fn new(server: &'a Server, room: &'a str, name: &str) -> Self {
+        let password = "correct horse battery".to_owned();
+        let body = json!({"username": name, "password": password});
+        let (status, answer) = server.ask("POST", "/api/auth/register", None, Some(body)).await;
+        assert_eq!(status, 201, "{answer}");
+        let (id, token) = (text(&answer["user"]["id"]), text(&answer["access_token"]));
+        let ben = Account { id, name: name.to_owned(), token };
+        let mut model = Self {
+            server,
+            ben,
+            room,
+            now: 0,
+            password,
+            passwords: 0,
+            disabled: false,
+            logins: Vec::new(),
+            pats: Vec::new(),
+            bearers: Vec::new(),
+            tickets: Vec::new(),
+            capabilities: Vec::new(),
+            sockets: Vec::new(),
+        };
+        let ana = model.ana().await;
+        server.add(&ana, room, &model.ben).await;
+        model.logged_in(&answer).await;
+        model
+    }
+
+    /// The administrator, who has just logged in.
+    async fn ana(&self) -> Account {
+        let body = json!({"username": "ana", "password": "correct horse battery"});
+        let (_, answer) = self.server.ask("POST", "/api/auth/login", None, Some(body)).await;
+        Account { id: text(&answer["user"]["id"]), name: "ana".to_owned(), token: text(&answer["access_token"]) }
+    }
+
     fn stands(&self, ground: Ground) -> bool {
         match ground {
             Ground::Login(at) => self.logins[at].alive,
@@ -95,17 +226,14 @@ impl Model<'_> {
     }
 
     /// An access token that lives, and its login.
-    fn bearer(&mut self) -> Option<(usize, Account, i64)> {
-        let live: Vec<_> = self.bearers.iter().filter(|given| self.lives(given.ground, given.ends)).collect();
-        let logins: Vec<_> = live
-            .iter()
-            .filter_map(|given| match given.ground {
-                Ground::Login(at) => Some((at, given.token.clone(), given.ends.unwrap_or(i64::MAX))),
-                Ground::Token(_) => None,
-            })
-            .collect();
-        let (at, token, ends) = self.chance.index(logins.len()).map(|at| logins[at].clone())?;
-        Some((at, self.as_ben(&token), ends))
+    fn login_that_lives(&self, number: usize) -> Option<(usize, Account)> {
+        let mut live = Vec::new();
+        for given in self.bearers.iter().filter(|given| self.lives(given.ground, given.ends)) {
+            if let Ground::Login(at) = given.ground {
+                live.push((at, &given.token));
+            }
+        }
+        pick(number, live.len()).map(|at| (live[at].0, self.as_ben(live[at].1)))
     }
 
     /// Takes a new access token and its login's refresh token.
@@ -115,205 +243,211 @@ impl Model<'_> {
         text(&answer["refresh_token"])
     }
 
-    async fn login(&mut self) {
-        let right = self.chance.below(4) > 0;
-        let password = if right { self.password.clone() } else { "no password of ben".to_owned() };
-        let body = json!({"username": "ben", "password": password});
+    async fn logged_in(&mut self, answer: &Value) {
+        let refresh = self.take(self.logins.len(), answer);
+        let who = self.as_ben(&text(&answer["access_token"]));
+        let (_, sessions) = self.server.get("/api/auth/sessions", &who).await;
+        let id = sessions.as_array().unwrap().iter().find(|s| s["current"] == true).map(|s| text(&s["id"])).unwrap();
+        let unused_until = self.now + UNUSED_SECONDS;
+        self.logins.push(Login { id, alive: true, refresh, previous: None, spent: Vec::new(), unused_until });
+    }
+
+    async fn login(&mut self, password: &str) {
+        let body = json!({"username": self.ben.name, "password": password});
         let (status, answer) = self.server.ask("POST", "/api/auth/login", None, Some(body)).await;
-        assert_eq!(status, if right && !self.disabled { 200 } else { 401 }, "{answer}");
-        if status == 200 {
-            let at = self.logins.len();
-            let refresh = self.take(at, &answer);
-            let (_, sessions) =
-                self.server.get("/api/auth/sessions", &self.as_ben(&text(&answer["access_token"]))).await;
-            let id =
-                sessions.as_array().unwrap().iter().find(|s| s["current"] == true).map(|s| text(&s["id"])).unwrap();
-            let unused_until = self.now + UNUSED_SECONDS;
-            self.logins.push(Login { id, alive: true, refresh, previous: None, spent: Vec::new(), unused_until });
+        let right = password == self.password && !self.disabled;
+        assert_eq!(status, if right { 200 } else { 401 }, "login: {answer}");
+        if right {
+            self.logged_in(&answer).await;
         }
     }
 
-    async fn refresh(&mut self) {
-        let Some(at) = self.chance.index(self.logins.len()) else { return };
-        let (now, which) = (self.now, self.chance.below(6));
-        let login = &self.logins[at];
-        let token = match which {
-            0 => login.previous.as_ref().map(|(token, _)| token),
-            1 => self.chance.index(login.spent.len()).map(|at| &login.spent[at]),
-            _ => Some(&login.refresh),
-        };
-        let token = token.unwrap_or(&login.refresh).clone();
-        let (status, answer) =
-            self.server.ask("POST", "/api/auth/refresh", None, Some(json!({"refresh_token": token}))).await;
+    async fn refresh(&mut self, at: usize, token: String) {
+        let now = self.now;
+        let body = json!({"refresh_token": token});
+        let (status, answer) = self.server.ask("POST", "/api/auth/refresh", None, Some(body)).await;
         let login = &mut self.logins[at];
         let open = login.alive && now < login.unused_until;
         let again = login.previous.as_ref().is_some_and(|(old, since)| *old == token && now - since <= GRACE_SECONDS);
         if open && token == login.refresh {
-            assert_eq!(status, 200, "{answer}");
+            assert_eq!(status, 200, "refresh: {answer}");
             let next = text(&answer["refresh_token"]);
             let used = std::mem::replace(&mut login.refresh, next);
             login.spent.extend(login.previous.replace((used, now)).map(|(token, _)| token));
             login.unused_until = now + UNUSED_SECONDS;
             self.take(at, &answer);
         } else if open && again {
-            assert_eq!((status, text(&answer["refresh_token"])), (200, login.refresh.clone()));
+            assert_eq!((status, text(&answer["refresh_token"])), (200, login.refresh.clone()), "a reply that was lost");
             self.take(at, &answer);
         } else {
-            assert_eq!(status, 401, "{answer}");
+            assert_eq!(status, 401, "refresh with a dead token: {answer}");
             login.alive &= !open;
         }
     }
 
     /// Ends logins: all, or all but one.
     fn end_all(&mut self, but: Option<usize>) {
-        self.logins
-            .iter_mut()
-            .enumerate()
-            .filter(|(at, _)| Some(*at) != but)
-            .for_each(|(_, login)| login.alive = false);
+        for (at, login) in self.logins.iter_mut().enumerate() {
+            login.alive &= Some(at) == but;
+        }
     }
 
     async fn administer(&mut self, change: Value) {
+        let ana = self.ana().await;
         let path = format!("/api/admin/users/{}", self.ben.id);
-        let (status, answer) = self.server.ask("PATCH", &path, Some(&self.admin), Some(change)).await;
+        let (status, answer) = self.server.ask("PATCH", &path, Some(&ana.token), Some(change)).await;
         assert_eq!(status, 200, "{answer}");
     }
 
-    async fn end(&mut self) {
-        let Some((at, who, _)) = self.bearer() else { return };
-        match self.chance.below(3) {
-            0 => {
+    async fn make_token(&mut self, who: &Account, ends: bool) {
+        let ends = ends.then_some(TOKEN_SECONDS);
+        let body = json!({"name": "bot", "scopes": ["rooms:read", "chat:read"], "expires_in": ends});
+        let (status, made) = self.server.post("/api/auth/tokens", who, body).await;
+        assert_eq!(status, 201, "{made}");
+        let ends = ends.map(|seconds| self.now + seconds);
+        self.bearers.push(Given { token: text(&made["token"]), ground: Ground::Token(self.pats.len()), ends });
+        self.pats.push(Pat { id: text(&made["id"]), alive: true, ends });
+    }
+
+    /// Opens a connection, which lives or is refused.
+    async fn open(&mut self, url: &str, lives: bool, by: &Given) {
+        let mut peer = Peer::connect_to(url).await.unwrap();
+        if lives {
+            peer.hello().await;
+            self.sockets.push(Socket { peer, ground: by.ground, ends: by.ends });
+        } else {
+            assert_eq!(peer.closed().await.0, 4401, "a connection by a dead {:?}", by.ground);
+        }
+    }
+
+    fn ws(&self) -> String {
+        format!("{}/ws", self.server.base.replacen("http", "ws", 1))
+    }
+
+    /// Puts a newer credential in the place of a connection's.
+    async fn renew(&mut self, socket: usize, by: &Given) {
+        let ground = self.sockets[socket].ground;
+        let narrower = matches!((ground, by.ground), (Ground::Login(_), Ground::Token(_)));
+        let renews = self.lives(by.ground, by.ends) && !narrower;
+        let socket = &mut self.sockets[socket];
+        let answer = socket.peer.ask("system.auth", json!({"token": by.token})).await;
+        assert_eq!(answer["type"], if renews { "system.ack" } else { "system.error" }, "{answer}");
+        if renews {
+            (socket.ground, socket.ends) = (by.ground, by.ends);
+        }
+    }
+
+    /// Does a step; none where there is nothing to do it with.
+    async fn step(&mut self, step: Step) -> Option<()> {
+        match step {
+            Step::Login => self.login(&self.password.clone()).await,
+            Step::LoginWithAWrongPassword => self.login("nobody's password").await,
+            Step::Logout(by) => {
+                let (at, who) = self.login_that_lives(by)?;
                 assert_eq!(self.server.post("/api/auth/logout", &who, json!({})).await.0, 204);
                 self.logins[at].alive = false;
             }
-            1 => {
-                let other = self.chance.index(self.logins.len()).unwrap();
-                let path = format!("/api/auth/sessions/{}", self.logins[other].id);
+            Step::EndLogin(by, which) => {
+                let (_, who) = self.login_that_lives(by)?;
+                let login = pick(which, self.logins.len()).map(|at| &mut self.logins[at])?;
+                let path = format!("/api/auth/sessions/{}", login.id);
                 let (status, _) = self.server.ask("DELETE", &path, Some(&who.token), None).await;
-                assert_eq!(status, if self.logins[other].alive { 204 } else { 404 });
-                self.logins[other].alive = false;
+                assert_eq!(status, if login.alive { 204 } else { 404 });
+                login.alive = false;
             }
-            _ => {
-                let next = format!("password {}", self.chance.below(1_000_000));
+            Step::Refresh(at) => {
+                let at = pick(at, self.logins.len())?;
+                self.refresh(at, self.logins[at].refresh.clone()).await;
+            }
+            Step::RefreshWithThePrevious(at) => {
+                let rotated: Vec<_> = (0..self.logins.len()).filter(|at| self.logins[*at].previous.is_some()).collect();
+                let at = pick(at, rotated.len()).map(|at| rotated[at])?;
+                let (token, _) = self.logins[at].previous.clone()?;
+                self.refresh(at, token).await;
+            }
+            Step::RefreshWithAnOldOne(at, which) => {
+                let rotated: Vec<_> = (0..self.logins.len()).filter(|at| !self.logins[*at].spent.is_empty()).collect();
+                let at = pick(at, rotated.len()).map(|at| rotated[at])?;
+                let spent = &self.logins[at].spent;
+                let token = pick(which, spent.len()).map(|at| spent[at].clone())?;
+                self.refresh(at, token).await;
+            }
+            Step::ChangePassword(by) => {
+                let (at, who) = self.login_that_lives(by)?;
+                self.passwords += 1;
+                let next = format!("password {}", self.passwords);
                 let body = json!({"current_password": self.password, "new_password": next});
                 assert_eq!(self.server.post("/api/auth/password", &who, body).await.0, 204);
                 self.password = next;
                 self.end_all(Some(at));
             }
-        }
-    }
-
-    async fn personal(&mut self) {
-        let Some((_, who, _)) = self.bearer() else { return };
-        match self.chance.index(self.pats.len()).filter(|_| self.chance.below(3) == 0) {
-            Some(at) => {
-                let path = format!("/api/auth/tokens/{}", self.pats[at].id);
-                self.server.ask("DELETE", &path, Some(&who.token), None).await;
-                self.pats[at].alive = false;
+            Step::ResetPassword => {
+                self.passwords += 1;
+                self.password = format!("password {}", self.passwords);
+                self.administer(json!({"password": self.password})).await;
+                self.end_all(None);
             }
-            None => {
-                let ends = (self.chance.below(2) == 0).then_some(300);
-                let body = json!({"name": "bot", "scopes": ["rooms:read", "chat:read"], "expires_in": ends});
-                let (status, made) = self.server.post("/api/auth/tokens", &who, body).await;
-                assert_eq!(status, 201, "{made}");
-                let ends = ends.map(|seconds| self.now + seconds);
-                let ground = Ground::Token(self.pats.len());
-                self.pats.push(Pat { id: text(&made["id"]), alive: true, ends });
-                self.bearers.push(Given { token: text(&made["token"]), ground, ends });
-            }
-        }
-    }
-
-    async fn derive(&mut self) {
-        let Some((at, who, ends)) = self.bearer() else { return };
-        let ground = Ground::Login(at);
-        if self.chance.below(2) == 0 {
-            let (status, made) = self.server.post("/api/auth/ws-ticket", &who, json!({})).await;
-            assert_eq!(status, 201, "{made}");
-            let token = text(&made["ticket"]);
-            self.tickets.push(Given { token, ground, ends: Some(ends.min(self.now + TICKET_SECONDS)) });
-        } else {
-            let token = grant(self.server, &who, &self.room).await;
-            self.capabilities.push(Given { token, ground, ends: Some(self.now + CAPABILITY_SECONDS) });
-        }
-    }
-
-    /// Opens a connection with any credential, dead or alive.
-    async fn open(&mut self) {
-        let base = self.server.base.replacen("http", "ws", 1);
-        let (url, lives, ground, ends) = if self.chance.below(3) == 0 {
-            let Some(at) = self.chance.index(self.tickets.len()) else { return };
-            let given = self.tickets.swap_remove(at);
-            let lives = self.lives(given.ground, given.ends);
-            (format!("{base}/ws?ticket={}", given.token), lives, given.ground, None)
-        } else {
-            let Some(at) = self.chance.index(self.bearers.len()) else { return };
-            let given = &self.bearers[at];
-            let lives = self.lives(given.ground, given.ends);
-            (format!("{base}/ws?token={}", given.token), lives, given.ground, given.ends)
-        };
-        let mut peer = Peer::connect_to(&url).await.unwrap();
-        if !lives {
-            assert_eq!(peer.closed().await.0, 4401);
-            return;
-        }
-        peer.hello().await;
-        if url.contains("ticket=") {
-            // It works once.
-            let mut again = Peer::connect_to(&url).await.unwrap();
-            assert_eq!(again.closed().await.0, 4401);
-        } else {
-            self.sockets.push(Socket { peer, ground, ends });
-        }
-    }
-
-    /// Puts a newer credential in the place of a connection's.
-    async fn renew(&mut self) {
-        let Some(socket) = self.chance.index(self.sockets.len()) else { return };
-        let Some(at) = self.chance.index(self.bearers.len()) else { return };
-        let (token, ground, ends) = (self.bearers[at].token.clone(), self.bearers[at].ground, self.bearers[at].ends);
-        let narrower = matches!((self.sockets[socket].ground, ground), (Ground::Login(_), Ground::Token(_)));
-        let renews = self.lives(ground, ends) && !narrower;
-        let socket = &mut self.sockets[socket];
-        let answer = socket.peer.ask("system.auth", json!({"token": token})).await;
-        assert_eq!(answer["type"], if renews { "system.ack" } else { "system.error" }, "{answer}");
-        if renews {
-            (socket.ground, socket.ends) = (ground, ends);
-        }
-    }
-
-    async fn step(&mut self) {
-        if self.disabled && self.chance.below(3) == 0 {
-            self.disabled = false;
-            self.administer(json!({"disabled": false})).await;
-        }
-        let what = self.chance.below(24);
-        self.log.push(format!("{what} at {}", self.now));
-        match what {
-            0..5 => self.login().await,
-            5..9 => self.refresh().await,
-            9..11 => self.end().await,
-            11..13 => self.personal().await,
-            13..16 => self.derive().await,
-            16..19 => self.open().await,
-            19 => self.renew().await,
-            20 => {
+            Step::Disable => {
                 self.disabled = true;
                 self.administer(json!({"disabled": true})).await;
                 self.end_all(None);
                 self.pats.iter_mut().for_each(|pat| pat.alive = false);
             }
-            21 => {
-                self.password = format!("reset {}", self.chance.below(1_000_000));
-                self.administer(json!({"password": self.password})).await;
-                self.end_all(None);
+            Step::Enable => {
+                self.disabled = false;
+                self.administer(json!({"disabled": false})).await;
             }
-            _ => {
-                let seconds = [1, 16, 61, 130, 301, ACCESS_SECONDS + 1, UNUSED_SECONDS][self.chance.below(7) as usize];
+            Step::MakeToken(by, ends) => {
+                let (_, who) = self.login_that_lives(by)?;
+                self.make_token(&who, ends).await;
+            }
+            Step::RevokeToken(by, which) => {
+                let (_, who) = self.login_that_lives(by)?;
+                let pat = pick(which, self.pats.len()).map(|at| &mut self.pats[at])?;
+                let path = format!("/api/auth/tokens/{}", pat.id);
+                // One that has ended may be forgotten already.
+                assert!([204, 404].contains(&self.server.ask("DELETE", &path, Some(&who.token), None).await.0));
+                pat.alive = false;
+            }
+            Step::AskForATicket(by) => {
+                let by = pick(by, self.bearers.len()).map(|at| self.bearers[at].clone())?;
+                let (status, made) = self.server.post("/api/auth/ws-ticket", &self.as_ben(&by.token), json!({})).await;
+                let lives = self.lives(by.ground, by.ends);
+                assert_eq!(status, if lives { 201 } else { 401 }, "a ticket by {:?}: {made}", by.ground);
+                if lives {
+                    let url = format!("{}?ticket={}", self.ws(), text(&made["ticket"]));
+                    self.tickets.push(Ticket { url, until: self.now + TICKET_SECONDS, by });
+                }
+            }
+            Step::UseATicket(which) => {
+                let at = pick(which, self.tickets.len())?;
+                let ticket = self.tickets.swap_remove(at);
+                let lives = self.now < ticket.until && self.lives(ticket.by.ground, ticket.by.ends);
+                self.open(&ticket.url, lives, &ticket.by).await;
+                // It works once.
+                self.open(&ticket.url, false, &ticket.by).await;
+            }
+            Step::AskForACapability(by) => {
+                let (at, who) = self.login_that_lives(by)?;
+                let (token, ends) = (grant(self.server, &who, self.room).await, Some(self.now + CAPABILITY_SECONDS));
+                self.capabilities.push(Given { token, ground: Ground::Login(at), ends });
+            }
+            Step::Connect(by) => {
+                let by = pick(by, self.bearers.len()).map(|at| self.bearers[at].clone())?;
+                let url = format!("{}?token={}", self.ws(), by.token);
+                self.open(&url, self.lives(by.ground, by.ends), &by).await;
+            }
+            Step::Renew(socket, by) => {
+                let socket = pick(socket, self.sockets.len())?;
+                let by = pick(by, self.bearers.len()).map(|at| self.bearers[at].clone())?;
+                self.renew(socket, &by).await;
+            }
+            Step::Wait(seconds) => {
                 self.server.advance(seconds);
                 self.now += seconds;
             }
         }
+        Some(())
     }
 
     /// Tries everything that was ever given.
@@ -321,71 +455,84 @@ impl Model<'_> {
         for given in &self.bearers {
             let wanted = if self.lives(given.ground, given.ends) { 200 } else { 401 };
             let (status, answer) = self.server.ask("GET", "/api/auth/me", Some(&given.token), None).await;
-            assert_eq!(status, wanted, "{:?} {answer}\n{:?}", given.ground, self.log);
+            assert_eq!(status, wanted, "a token of {:?}: {answer}", given.ground);
         }
-        if let Some((_, who, _)) = self.bearer() {
+        if let Some((_, who)) = self.login_that_lives(0) {
             for given in &self.capabilities {
-                let usable = usable(self.server, &who, &given.token, &self.room).await;
-                assert_eq!(usable.is_ok(), self.lives(given.ground, given.ends), "{usable:?}\n{:?}", self.log);
+                let usable = usable(self.server, &who, &given.token, self.room).await;
+                assert_eq!(usable.is_ok(), self.lives(given.ground, given.ends), "a capability: {usable:?}");
             }
         }
         for mut socket in std::mem::take(&mut self.sockets) {
             if self.lives(socket.ground, socket.ends) {
-                assert_eq!(socket.peer.ask("system.ping", json!({})).await["type"], "system.pong", "{:?}", self.log);
+                assert_eq!(socket.peer.ask("system.ping", json!({})).await["type"], "system.pong");
                 self.sockets.push(socket);
             } else {
                 let (code, reason, _) = socket.peer.closed().await;
-                assert!(matches!(code, 4401 | 4403), "{code} {reason}\n{:?}", self.log);
+                assert!(matches!(code, 4401 | 4403), "{code} {reason}");
             }
         }
-        // What has ended for good stays dead; a handful of it is enough.
         let dead: Vec<_> = (0..self.bearers.len())
             .filter(|at| !self.lives(self.bearers[*at].ground, self.bearers[*at].ends))
             .collect();
-        for at in dead.iter().rev().skip(8) {
+        for at in dead.iter().rev().skip(DEAD) {
             self.bearers.remove(*at);
+        }
+    }
+
+    /// In the end every refresh token is tried, which uses it up.
+    async fn refresh_all(&mut self) {
+        for at in 0..self.logins.len() {
+            self.refresh(at, self.logins[at].refresh.clone()).await;
         }
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_sequence_lets_a_dead_credential_through() {
+#[test]
+fn no_sequence_lets_a_dead_credential_through() {
+    let mut config = Config { failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+    // Longer than a failure takes that is answered at once; where one waits in vain for a close, this is the bound.
+    config.max_shrink_time = 300_000;
+    let usual = std::env::var_os("PROPTEST_CASES").is_none();
+    if usual {
+        config.cases = CASES;
+    }
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(seeds(&[1])[0]);
+    }
+    println!("{:?}, {} cases", config.rng_seed, config.cases);
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     let minutes = (ACCESS_SECONDS / 60).to_string();
     let settings =
         [("MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES", minutes.as_str()), ("MESH_JWT_REFRESH_TOKEN_EXPIRE_DAYS", "1")];
-    for seed in seeds(&[1, 2, 3]) {
-        println!("seed {seed}");
+    let (server, room) = runtime.block_on(async {
         let server = Server::start_with(&settings).await;
         let ana = server.register("ana").await;
-        let ben = server.register("ben").await;
         let room = server.room(&ana, "Cuisine").await;
-        server.add(&ana, &room, &ben).await;
-        assert_eq!(server.post("/api/auth/logout", &ben, json!({})).await.0, 204);
-        let mut model = Model {
-            server: &server,
-            admin: String::new(),
-            ben,
-            room,
-            chance: Chance::new(seed),
-            now: 0,
-            password: "correct horse battery".to_owned(),
-            disabled: false,
-            logins: Vec::new(),
-            pats: Vec::new(),
-            bearers: Vec::new(),
-            tickets: Vec::new(),
-            capabilities: Vec::new(),
-            sockets: Vec::new(),
-            log: Vec::new(),
-        };
-        for _ in 0..STEPS {
-            let body = json!({"username": "ana", "password": "correct horse battery"});
-            let (_, answer) = server.ask("POST", "/api/auth/login", None, Some(body)).await;
-            model.admin = text(&answer["access_token"]);
-            model.step().await;
-            model.look().await;
-        }
-        assert!(model.logins.len() > 5, "chance did too little");
-        server.stop().await;
+        (server, room)
+    });
+    let (case, did) = (Cell::new(0_u32), RefCell::new(BTreeMap::<String, u32>::new()));
+    let outcome = TestRunner::new(config).run(&prop::collection::vec(step(), 1..50), |steps| {
+        case.set(case.get() + 1);
+        runtime.block_on(async {
+            let mut model = Model::new(&server, &room, &format!("ben{}", case.get())).await;
+            for step in steps {
+                if model.step(step).await.is_some() {
+                    *did.borrow_mut().entry(step.name()).or_default() += 1;
+                }
+                model.look().await;
+            }
+            model.refresh_all().await;
+        });
+        Ok(())
+    });
+    if let Err(TestError::Fail(reason, steps)) = &outcome {
+        panic!("after {} sequences, the shortest that fails: {steps:?}\n{reason}", case.get());
     }
+    outcome.unwrap();
+    runtime.block_on(server.stop());
+    let did = did.into_inner();
+    println!("{did:?}");
+    assert!(!usual || did.len() == 19, "chance did too little: {did:?}");
 }
