@@ -82,6 +82,8 @@ cp .env.example "$data/.env"
 version=$("${in_image[@]}" --version)
 say "$version"
 [[ $version == *"(${commit:0:12} 20"* ]]
+# What an earlier run said is not what is waited for.
+rm -f -- "$work/server.log"
 "${in_image[@]}" serve 2>"$work/server.log" &
 server=$!
 trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true; b umount "$container" >/dev/null 2>&1 || true; b rm "$container" >/dev/null 2>&1 || true' EXIT

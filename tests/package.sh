@@ -56,6 +56,8 @@ port=$((20000 + RANDOM % 12000))
 as_unit=(env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$place" setpriv --reuid="$(of User)" --regid="$(of Group)" --clear-groups
     --no-new-privs sh -c 'set -a; . "$1"; MESH_PORT=$2; cd "$3"; shift 3; exec "$@"'
     sh "$(of EnvironmentFile | sed 's/^-//')" "$port" "$(of WorkingDirectory)")
+# What an earlier run said is not what is waited for.
+rm -f -- "$work/server.log"
 "${as_unit[@]}" "$(of ExecStart)" 2>"$work/server.log" &
 server=$!
 trap 'kill $server 2>/dev/null || true' EXIT
