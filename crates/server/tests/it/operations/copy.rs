@@ -4,11 +4,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    process::{Command, Stdio},
 };
 
 use serde_json::{Value, json};
 
-use crate::kit::{Account, Binary, Database, Peer, Server, output, postgres_url, skipped};
+use crate::kit::{Account, Binary, Database, EXE, Peer, Server, output, postgres_url, skipped};
 
 /// What a database keeps for itself.
 const OWN: &[&str] = &["schema_migrations", "search_index"];
@@ -380,6 +381,34 @@ async fn goes_on(
     assert!(status == 200 || status == 201, "{again}");
     assert_eq!(again["seq"].as_u64(), Some(4), "the same message as before the move");
     server.stop().await
+}
+
+/// Who watches sees how far it is; a program's log is left alone (`copied`).
+#[test]
+fn a_terminal_sees_how_far_a_copy_is() {
+    let Some((here, there, _)) = both("a copy that is watched") else { return };
+    let mut command = Binary::command(here.dir.path());
+    command.args(["migrate", "up"]).env("DATABASE_URL", &here.url);
+    assert_eq!(output(command).0, Some(0));
+    let conn = rusqlite::Connection::open(here.sqlite_file().unwrap()).unwrap();
+    conn.execute_batch(
+        "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 4999) \
+         INSERT INTO users (id, username, username_key, display_name, password_hash, role, created_at) \
+            SELECT 'u' || n, 'ana' || n, 'ana' || n, 'Ana', 'x', 'user', 1 FROM n",
+    )
+    .unwrap();
+    drop(conn);
+    let mut command = Command::new("script");
+    command.args(["-qefc", &format!("{EXE} db copy {} {} --verify", here.url, there.url), "/dev/null"]);
+    command.stdin(Stdio::null()).current_dir(here.dir.path());
+    let (status, out, errors) = output(command);
+    assert_eq!((status, errors.as_str()), (Some(0), ""), "{out}");
+    let told: Vec<u64> = out
+        .split(['\r', '\n'])
+        .filter_map(|line| line.strip_prefix("\x1b[Kusers: ")?.strip_suffix(" of 5000")?.parse().ok())
+        .collect();
+    assert!(told.len() > 3 && told.is_sorted() && told.last() == Some(&5_000), "{told:?} in {out}");
+    assert!(out.contains("read anew and found the same"), "{out}");
 }
 
 #[test]
