@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    kit::{Binary, Database, EXE, Peer, output},
+    kit::{Binary, Database, EXE, output},
     process::{Rest, in_a_room},
 };
 

@@ -394,7 +394,7 @@ async fn a_postgres_that_takes_no_writes_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_falls_before_anything_else() {
     let database = Database::new();
-    let (binary, rest, ana, room, mut peer) = in_a_room(&database, &[("MESH_DRAIN_SECONDS", "3600")]).await;
+    let (binary, rest, _, room, mut peer) = in_a_room(&database, &[("MESH_DRAIN_SECONDS", "3600")]).await;
     binary.signal("TERM");
     binary.wait_for_log("will stop");
     let (status, ready) = rest.ask("GET", "/ready", None, None).await;

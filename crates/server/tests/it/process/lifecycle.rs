@@ -27,7 +27,7 @@ async fn parts(mut peer: Peer) {
 async fn a_signal_stops_it_in_order() {
     for signal in ["TERM", "INT"] {
         let database = Database::new();
-        let (server, rest, ana, room, mut peer) = in_a_room(&database, &[]).await;
+        let (server, _, ana, room, mut peer) = in_a_room(&database, &[]).await;
         peer.say(&room, "the last word").await;
         let mut silent = Peer::connect(&server.base, &ana.token).await;
         server.signal(signal);
@@ -138,7 +138,7 @@ async fn a_second_signal_stops_it_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_before_the_stop_is_there_afterwards() {
     let database = Database::new();
-    let (server, rest, ana, room, mut peer) = in_a_room(&database, &[]).await;
+    let (server, _, ana, room, mut peer) = in_a_room(&database, &[]).await;
     for n in 0..2_000 {
         let payload = json!({"room_id": room, "content": format!("m{n}")});
         peer.send(json!({"type": "chat.message.send", "id": format!("m{n}"), "payload": payload})).await;
@@ -178,7 +178,7 @@ async fn what_was_acknowledged_before_the_stop_is_there_afterwards() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_stop_the_file_alone_is_the_whole_database() {
     let database = Database::sqlite();
-    let (server, rest, ana, room, mut peer) = in_a_room(&database, &[]).await;
+    let (server, _, _, room, mut peer) = in_a_room(&database, &[]).await;
     for n in 0..50 {
         peer.say(&room, &format!("m{n}")).await;
     }
