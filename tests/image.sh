@@ -19,6 +19,12 @@ builder=docker.io/library/rust:$rust-slim-$suite
 if ! b inspect --type image "$slim" >/dev/null 2>&1; then
     say "the base: $slim"
     [ -d "$work/debian" ] || debootstrap --variant=minbase "$suite" "$work/debian" >"$work/debootstrap.log" 2>&1
+    # As Debian's own slim image: no documents, and an apt that keeps nothing.
+    for folder in var/cache/apt var/lib/apt/lists usr/share/doc usr/share/man usr/share/locale; do
+        find "$work/debian/$folder" -mindepth 1 -delete
+    done
+    printf '%s\n' 'Dir::Cache::pkgcache "";' 'Dir::Cache::srcpkgcache "";' \
+        'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };' >"$work/debian/etc/apt/apt.conf.d/docker-clean"
     container=$(b from scratch)
     b add -q "$container" "$work/debian" / >/dev/null
     b commit -q "$container" "$slim" >/dev/null

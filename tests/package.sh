@@ -42,6 +42,9 @@ expect "the user's shell" "/usr/sbin/nologin" "$(in_place getent passwd mesh-ser
 for file in bash-completion/completions/mesh-server zsh/vendor-completions/_mesh-server fish/vendor_completions.d/mesh-server.fish; do
     [ -s "$place/usr/share/$file" ] || { echo "$file is not there" >&2 && exit 1; }
 done
+in_place sh -c 'echo MESH_EVENTS_PER_SECOND=77 >>/etc/mesh-server/mesh-server.env'
+expect "a setting that the command line finds" "MESH_EVENTS_PER_SECOND=77  # .env" "$(in_place setpriv --reuid=mesh-server --regid=mesh-server --clear-groups \
+    sh -c 'cd /var/lib/mesh-server && mesh-server config' | grep EVENTS_PER)"
 dpkg-deb --contents "$work/mesh-server.deb" | grep -c 'man1/mesh-server-backup.1.gz' >/dev/null
 [ -L "$place/etc/systemd/system/multi-user.target.wants/mesh-server.service" ] || { echo "the unit is not enabled" >&2 && exit 1; }
 

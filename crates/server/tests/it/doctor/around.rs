@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufReader, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     sync::{Arc, OnceLock},
 };
@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::Visit;
-use crate::kit::{Binary, Database, output};
+use crate::kit::{Binary, Database, output, skipped};
 
 /// What a proxy does to requests.
 #[derive(Clone, Copy, PartialEq)]
@@ -265,6 +265,32 @@ fn files_that_others_can_read_are_found() {
     look().ok("secret_files");
     chmod(dir.path(), 0o777);
     look().failed("secret_files", "can be changed by everybody");
+}
+
+/// As a package keeps them: root's, and the server's group may read them; a link leads there from the server's folder.
+#[test]
+fn settings_that_root_lends_to_the_servers_group_are_well() {
+    let (etc, place) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let file = etc.path().join("mesh-server.env");
+    fs::write(&file, "GOTIFY_TOKEN=hunter2\nMESH_PUBLIC_URL=http://127.0.0.1:1\n").unwrap();
+    std::os::unix::fs::symlink(&file, place.path().join(".env")).unwrap();
+    let nobody = 65_534;
+    if std::os::unix::fs::chown(&file, Some(0), Some(nobody)).is_err() {
+        return skipped("files of root's", "root");
+    }
+    chmod(etc.path(), 0o755);
+    chmod(place.path(), 0o755);
+    let look = || {
+        let mut command = Binary::command(place.path());
+        command.uid(nobody).gid(nobody);
+        Visit::by(command)
+    };
+    chmod(&file, 0o640);
+    assert!(look().ok("secret_files").contains(".env"));
+    chmod(&file, 0o644);
+    look().failed("secret_files", ".env (GOTIFY_TOKEN) can be read by others (mode 0644)");
+    chmod(&file, 0o660);
+    look().failed("secret_files", "can be changed by others");
 }
 
 /// A Gotify that answers as a real 2.3.0 did, with a `Date` of its own where one is given.

@@ -3,7 +3,7 @@
 mod around;
 mod turn;
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -21,7 +21,13 @@ impl Visit {
     /// Calls the doctor in a folder, with these settings alone.
     pub fn pay(dir: &Path, settings: &[(&str, &str)]) -> Self {
         let mut command = Binary::command(dir);
-        command.args(["doctor", "--json"]).envs(settings.iter().copied());
+        command.envs(settings.iter().copied());
+        Self::by(command)
+    }
+
+    /// As [`Self::pay`], with a command that is prepared.
+    pub fn by(mut command: Command) -> Self {
+        command.args(["doctor", "--json"]);
         let (status, said, complained) = output(command);
         let report: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}{complained}"));
         let visit = Self { status, report, printed: said + &complained };
