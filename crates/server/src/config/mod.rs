@@ -18,6 +18,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod values;
+mod variable;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -30,8 +31,9 @@ pub use print::{SETTINGS, clap_args, env_example, readme_table, readme_table_fr}
 pub use private_file::PrivateFile;
 pub use secret_file::load_or_create_secret;
 pub use source::{Source, process_env};
-pub use table::{FileForm, Secrecy, TABLE, Text, Variable};
+pub use table::TABLE;
 pub use values::{CorsOrigins, JwtAlgorithm, LogFormat, Registration, Secret, TurnAuth, TurnTransport};
+pub use variable::{FileForm, Secrecy, Text, Variable};
 
 use print::{MASK, Setting};
 use source::{Found, Layer};

@@ -2,7 +2,8 @@
 
 use clap::{Arg, ArgAction};
 
-use super::table::{TABLE, Text, Variable};
+use super::table::TABLE;
+use super::variable::{Text, Variable};
 use super::{Config, Source};
 
 /// What stands for a secret.

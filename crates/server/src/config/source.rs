@@ -6,7 +6,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::error::{ConfigError, one_line_full};
-use super::table::{FileForm, TABLE, Variable};
+use super::table::TABLE;
+use super::variable::{FileForm, Variable};
 
 /// More than any secret or URL needs; a wrong path such as `/dev/zero` must not fill the memory.
 const MAX_FILE: u64 = 64 * 1024;

@@ -14,9 +14,11 @@
 
 mod encode;
 mod handshake;
+mod header;
 
 pub use encode::{FrameBuf, close_frame, frame_size, ping_frame, pong_frame, text_frame, write_text};
 pub use handshake::{accept_key, valid_key};
+use header::{Header, Opcode};
 
 /// Largest message that a client may send, in bytes (64 KiB), over all its fragments.
 ///
@@ -33,8 +35,6 @@ pub const MAX_REASON_BYTES: usize = MAX_CONTROL_BYTES - 2;
 const MAX_CLIENT_HEADER: usize = 14;
 
 const FIN: u8 = 0x80;
-const RESERVED: u8 = 0x70;
-const MASKED: u8 = 0x80;
 
 /// What a client did wrong. The connection is over: see [`Violation::close_code`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,95 +118,6 @@ pub enum Incoming<'a> {
         /// Why, in words; often empty.
         reason: &'a str,
     },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Opcode {
-    Continuation = 0x0,
-    Text = 0x1,
-    Binary = 0x2,
-    Close = 0x8,
-    Ping = 0x9,
-    Pong = 0xA,
-}
-
-impl Opcode {
-    const fn is_control(self) -> bool {
-        matches!(self, Self::Close | Self::Ping | Self::Pong)
-    }
-}
-
-/// A client's frame header.
-#[derive(Debug, Clone, Copy)]
-struct Header {
-    fin: bool,
-    opcode: Opcode,
-    mask: [u8; 4],
-    /// Its own length.
-    size: usize,
-    /// Length of the payload behind it.
-    payload: usize,
-}
-
-impl Header {
-    /// Reads the header at the beginning of `bytes`; none if it isn't complete yet. What can be
-    /// told to be wrong from the part that is there is told at once.
-    #[inline]
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, Violation> {
-        let [first, second, rest @ ..] = bytes else {
-            return Ok(None);
-        };
-        if first & RESERVED != 0 {
-            return Err(Violation::ReservedBits);
-        }
-        let opcode = match first & 0x0F {
-            0x0 => Opcode::Continuation,
-            0x1 => Opcode::Text,
-            0x2 => Opcode::Binary,
-            0x8 => Opcode::Close,
-            0x9 => Opcode::Ping,
-            0xA => Opcode::Pong,
-            _ => return Err(Violation::ReservedOpcode),
-        };
-        let fin = first & FIN != 0;
-        if second & MASKED == 0 {
-            return Err(Violation::Unmasked);
-        }
-        let short = second & !MASKED;
-        if opcode.is_control() {
-            if !fin {
-                return Err(Violation::ControlFragmented);
-            }
-            if usize::from(short) > MAX_CONTROL_BYTES {
-                return Err(Violation::ControlTooLong);
-            }
-        }
-        // A length written longer than need be breaks a MUST of 5.2 but harms nobody: accepted.
-        let (payload, rest) = match short {
-            126 => {
-                let Some((length, rest)) = rest.split_first_chunk() else {
-                    return Ok(None);
-                };
-                (usize::from(u16::from_be_bytes(*length)), rest)
-            }
-            127 => {
-                let Some((length, rest)) = rest.split_first_chunk() else {
-                    return Ok(None);
-                };
-                let length = u64::from_be_bytes(*length);
-                if length >> 63 != 0 {
-                    return Err(Violation::BadLength);
-                }
-                let length = usize::try_from(length).map_err(|_| Violation::TooLarge)?;
-                (length, rest)
-            }
-            _ => (usize::from(short), rest),
-        };
-        let Some((&mask, rest)) = rest.split_first_chunk() else {
-            return Ok(None);
-        };
-        Ok(Some(Self { fin, opcode, mask, size: bytes.len() - rest.len(), payload }))
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use mesh_protocol::{
     RoomId, UserId,
-    model::{MemberRole, Room, RoomKind, Visibility},
+    model::{MemberRole, Room, RoomKind},
     rest::DirectRequest,
 };
 
@@ -41,22 +41,9 @@ pub async fn open(app: &App, caller: &Caller, request: DirectRequest) -> Result<
     }
     let now = app.clock.now();
     let room = Room {
-        id: RoomId::new(app.ids.uuid()),
-        name: NAME.to_owned(),
-        description: None,
-        visibility: Visibility::Private,
         kind: RoomKind::Direct,
-        owner_id: user,
-        my_role: None,
         member_count: 2,
-        last_seq: 0,
-        read_seq: 0,
-        unread: 0,
-        mentions: 0,
-        missed_calls: None,
-        retention_days: None,
-        created_at: now,
-        updated_at: now,
+        ..store::rooms::fresh(RoomId::new(app.ids.uuid()), NAME.to_owned(), user, now)
     };
     // Both ask under the same key, so that on one server nobody waits for a lock.
     let key = user.uuid().as_u128() ^ other.uuid().as_u128();

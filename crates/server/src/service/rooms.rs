@@ -4,7 +4,7 @@ use mesh_protocol::{
     RoomId, UserId,
     event::room::Joined,
     limits::{JOINED_MEMBERS, MAX_RETENTION_DAYS},
-    model::{Member, MemberRole, RemovalReason, Room, RoomKind, Visibility},
+    model::{Member, MemberRole, RemovalReason, Room, Visibility},
     rest::{CreateRoomRequest, UpdateRoomRequest},
     text::{Description, RoomName},
 };
@@ -54,22 +54,11 @@ pub async fn create(app: &App, caller: &Caller, request: CreateRoomRequest) -> R
     let now = app.clock.now();
     let user = caller.user_id;
     let room = Room {
-        id: RoomId::new(app.ids.uuid()),
-        name: name.into_string(),
         description: description.map(Description::into_string).filter(|text| !text.is_empty()),
         visibility: request.visibility.unwrap_or(Visibility::Private),
-        kind: RoomKind::Group,
-        owner_id: user,
         my_role: Some(MemberRole::Owner),
         member_count: 1,
-        last_seq: 0,
-        read_seq: 0,
-        unread: 0,
-        mentions: 0,
-        missed_calls: None,
-        retention_days: None,
-        created_at: now,
-        updated_at: now,
+        ..store::rooms::fresh(RoomId::new(app.ids.uuid()), name.into_string(), user, now)
     };
     let room = app
         .db

@@ -106,6 +106,28 @@ fn room(row: &Row) -> Result<Room> {
     })
 }
 
+/// A private group that nobody is in yet, and where nothing was said.
+pub fn fresh(id: RoomId, name: String, owner_id: UserId, created_at: Timestamp) -> Room {
+    Room {
+        id,
+        name,
+        description: None,
+        visibility: Visibility::Private,
+        kind: RoomKind::Group,
+        owner_id,
+        my_role: None,
+        member_count: 0,
+        last_seq: 0,
+        read_seq: 0,
+        unread: 0,
+        mentions: 0,
+        missed_calls: None,
+        retention_days: None,
+        created_at,
+        updated_at: created_at,
+    }
+}
+
 /// Adds a room without members.
 pub fn insert(tx: &mut Tx<'_>, room: &Room) -> Result<()> {
     tx.exec(

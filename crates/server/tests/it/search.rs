@@ -213,12 +213,7 @@ async fn the_index_follows_by_itself() {
         house.say(&format!("word{n}")).await;
     }
     let behind = async || house.server.app.db.read(mesh_server::store::search::behind).await.unwrap().0;
-    let all_in = async {
-        while behind().await > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    crate::kit::soon("the index to follow", all_in).await;
+    crate::kit::until("the index to follow", async || behind().await == 0).await;
     assert_eq!(house.found("word1").await, ["word1"]);
     house.server.stop().await;
 }

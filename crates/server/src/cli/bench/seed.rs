@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use mesh_protocol::{
     RoomId, Timestamp, UserId,
-    model::{MemberRole, Room, RoomKind, User, UserRole, Visibility},
+    model::{MemberRole, Room, User, UserRole, Visibility},
 };
 
 use crate::{
@@ -235,23 +235,10 @@ pub(super) fn run(config: &Config, sub: &ArgMatches) -> Outcome {
         members.extend(others.iter().cycle().skip(start % others.len().max(1)).take(count));
         // Rooms begin one after the other, so that each has a last activity of its own.
         let created_at = Timestamp::from_millis(since.as_millis() + i64::try_from(index).unwrap_or(0) * APART_MS);
+        let (id, name) = (RoomId::new(database.ids.uuid()), format!("Seeded room {}", index + 1));
         let room = Room {
-            id: RoomId::new(database.ids.uuid()),
-            name: format!("Seeded room {}", index + 1),
-            description: None,
             visibility: if index.is_multiple_of(10) { Visibility::Public } else { Visibility::Private },
-            kind: RoomKind::Group,
-            owner_id: first,
-            my_role: None,
-            member_count: 0,
-            last_seq: 0,
-            read_seq: 0,
-            unread: 0,
-            mentions: 0,
-            missed_calls: None,
-            retention_days: None,
-            created_at,
-            updated_at: created_at,
+            ..store::rooms::fresh(id, name, first, created_at)
         };
         let messages = messages / rooms + u64::from(index < messages % rooms);
         Plan { room, members, messages, dice: index << 32, ids: database.ids.clone() }

@@ -2,11 +2,10 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     net::{IpAddr, Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, mpsc::channel},
+    sync::Arc,
 };
 
 use futures_util::StreamExt as _;
@@ -16,7 +15,7 @@ use tokio_tungstenite::{Connector, tungstenite::Message};
 
 use super::{Certificate, believing, https, python, repository};
 use crate::{
-    kit::{Binary, Database, PATIENCE, Peer, skipped, soon},
+    kit::{Binary, Database, Peer, says, skipped, soon},
     process::Rest,
 };
 
@@ -49,21 +48,8 @@ fn start(mut command: Command, ready: &'static str) -> Child {
     let mut child = command.spawn().unwrap();
     // Else the pipe never ends.
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let (tell, told) = channel();
-    std::thread::spawn(move || {
-        let mut said = String::new();
-        for line in BufReader::new(log).lines() {
-            let Ok(line) = line else { break };
-            said.push_str(&line);
-            said.push('\n');
-            if line.contains(ready) {
-                let _ = tell.send(Ok(()));
-            }
-        }
-        let _ = tell.send(Err(said));
-    });
-    let begun = told.recv_timeout(PATIENCE);
-    if !matches!(begun, Ok(Ok(()))) {
+    let begun = says(log, ready);
+    if begun.is_err() {
         let _ = child.kill();
         let _ = child.wait();
         panic!("{command:?} does not start: {begun:?}");

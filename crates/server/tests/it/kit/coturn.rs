@@ -1,16 +1,14 @@
 //! coturn, a TURN server that was not written here, as a process of its own. `./test` installs it.
 
 use std::{
-    io::{BufRead as _, BufReader},
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::channel,
 };
 
 use tempfile::TempDir;
 
-use super::{PATIENCE, skipped};
+use super::{says, skipped};
 
 /// Where `turnserver` stands; `turnutils_uclient` stands beside it.
 const VARIABLE: &str = "MESH_TEST_TURNSERVER";
@@ -59,22 +57,9 @@ impl Coturn {
         command.arg("-c").arg(&settings).current_dir(dir.path()).stdin(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let log = child.stdout.take().unwrap();
-        let (tell, told) = channel();
-        std::thread::spawn(move || {
-            let mut said = String::new();
-            for line in BufReader::new(log).lines() {
-                let Ok(line) = line else { break };
-                said.push_str(&line);
-                said.push('\n');
-                // The listeners are open before the threads that relay begin.
-                if line.contains("Total General servers") {
-                    let _ = tell.send(Ok(()));
-                }
-            }
-            let _ = tell.send(Err(said));
-        });
-        let begun = told.recv_timeout(PATIENCE);
-        assert!(matches!(begun, Ok(Ok(()))), "coturn does not start: {begun:?}");
+        // The listeners are open before the threads that relay begin.
+        let begun = says(log, "Total General servers");
+        assert!(begun.is_ok(), "coturn does not start: {begun:?}");
         Self { child, _dir: dir, program, address: SocketAddr::new(ip, port) }
     }
 

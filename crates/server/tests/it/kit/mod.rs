@@ -16,7 +16,11 @@ pub use peer::Peer;
 pub use secure_postgres::SecurePostgres;
 pub use server::{Account, Server};
 
-use std::time::Duration;
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    sync::mpsc::channel,
+    time::Duration,
+};
 
 /// How long something may take that must happen: a bound for broken code, never a measurement.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +31,34 @@ pub async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
         Ok(value) => value,
         Err(_) => panic!("waited in vain for {what}"),
     }
+}
+
+/// Waits until something holds that is only seen by asking: a figure, a row, a list.
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    soon(what, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// Reads what a program says until it says these words, and lets it talk on; all that it said where it does not.
+pub fn says(log: impl Read + Send + 'static, words: &'static str) -> Result<(), String> {
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let mut said = String::new();
+        for line in BufReader::new(log).lines() {
+            let Ok(line) = line else { break };
+            said.push_str(&line);
+            said.push('\n');
+            if line.contains(words) {
+                let _ = tell.send(Ok(()));
+            }
+        }
+        let _ = tell.send(Err(said));
+    });
+    told.recv_timeout(PATIENCE).unwrap_or_else(|_| Err("nothing in time".to_owned()))
 }
 
 /// An HTTP client, of which nobody waits for ever.

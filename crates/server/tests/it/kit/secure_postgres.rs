@@ -2,16 +2,14 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::channel,
 };
 
 use tempfile::TempDir;
 
-use super::{PATIENCE, postgres_url, skipped};
+use super::{postgres_url, says, skipped};
 
 pub struct SecurePostgres {
     child: Child,
@@ -90,21 +88,9 @@ impl SecurePostgres {
         command.args(["-D", "data"]).env("LC_ALL", "C");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = child.stderr.take().unwrap();
-        let (tell, told) = channel();
-        std::thread::spawn(move || {
-            let mut said = String::new();
-            for line in BufReader::new(log).lines().map_while(Result::ok) {
-                said += &line;
-                said.push('\n');
-                if line.contains("ready to accept connections") {
-                    let _ = tell.send(Ok(()));
-                }
-            }
-            let _ = tell.send(Err(said));
-        });
-        let begun = told.recv_timeout(PATIENCE);
         let postgres = Self { child, dir, port };
-        assert!(matches!(begun, Ok(Ok(()))), "PostgreSQL does not start: {begun:?}");
+        let begun = says(log, "ready to accept connections");
+        assert!(begun.is_ok(), "PostgreSQL does not start: {begun:?}");
         Some(postgres)
     }
 

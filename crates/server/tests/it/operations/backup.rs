@@ -9,8 +9,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    kit::{Binary, Database, EXE, Peer, output},
-    process::Rest,
+    kit::{Binary, Database, EXE, output},
+    process::{Rest, in_a_room},
 };
 
 fn run(database: &Database, args: &[&str]) -> (Option<i32>, String, String) {
@@ -33,13 +33,7 @@ fn sql(path: &Path, text: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_under_load_is_whole_and_comes_back() {
     let database = Database::sqlite();
-    let server = Binary::start(&database, &[]);
-    let rest = Rest::of(&server);
-    let ana = rest.register("ana").await;
-    let room = rest.room(&ana, "Cuisine").await;
-    let mut peer = Peer::connect(&rest.base, &ana.token).await;
-    peer.hello().await;
-    peer.join(&room).await;
+    let (server, rest, ana, room, mut peer) = in_a_room(&database, &[]).await;
     for n in 0..50 {
         peer.say(&room, &format!("before {n}")).await;
     }

@@ -9,7 +9,7 @@ use mesh_server::service::backups;
 use serde_json::json;
 
 use super::{faults::Disk, scrape, sum};
-use crate::kit::{Binary, Database, Server, output, skipped, soon};
+use crate::kit::{Binary, Database, Server, output, skipped, until};
 
 const HOUR: i64 = 3_600;
 
@@ -38,12 +38,7 @@ async fn tried(server: &Server) -> (f64, f64) {
 }
 
 async fn until_tried(server: &Server, wanted: (f64, f64)) {
-    soon("an attempt", async {
-        while tried(server).await != wanted {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    until("an attempt", async || tried(server).await == wanted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,12 +107,8 @@ async fn a_new_start_makes_none_before_its_time() {
     let before = names(dir.path());
     let settings = [("MESH_BACKUP_DIR", dir.path().to_str().unwrap()), ("MESH_BACKUP_EVERY_HOURS", "1")];
     let server = Server::start_on(database, &settings).await;
-    soon("the look at the folder", async {
-        while sum(&scrape(&server).await, "mesh_backup_last_timestamp_seconds", &[]) == 0.0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    let last = async || sum(&scrape(&server).await, "mesh_backup_last_timestamp_seconds", &[]);
+    until("the look at the folder", async || last().await > 0.0).await;
     assert_eq!((tried(&server).await, names(dir.path())), ((0.0, 0.0), before));
     server.stop().await;
 }

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{parse, sum};
 use crate::{
-    kit::{Account, Binary, Database, Peer, Server, output, postgres_url, skipped, soon},
-    process::Rest,
+    kit::{Account, Binary, Database, Peer, Server, output, postgres_url, skipped, soon, until},
+    process::{Rest, in_a_room},
 };
 
 /// A server, somebody in a room, and what was acknowledged there.
@@ -67,12 +67,8 @@ impl House {
     /// Probes and figures tell what is wrong, also after the server has tried to write by itself, and could not.
     async fn shows(&self, code: &str) {
         let failed = self.figure("mesh_store_transactions_failed_total").await;
-        soon("attempts to write", async {
-            while self.figure("mesh_store_transactions_failed_total").await < failed + 2.0 {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        })
-        .await;
+        let failing = async || self.figure("mesh_store_transactions_failed_total").await;
+        until("attempts to write", async || failing().await >= failed + 2.0).await;
         let (status, ready) = self.rest.ask("GET", "/ready", None, None).await;
         assert_eq!((status, &ready["code"]), (503, &json!(code)), "{ready}");
         assert_eq!(self.rest.ask("GET", "/health", None, None).await.0, 200);
@@ -210,11 +206,11 @@ impl Drop for Strace {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_fails_to_flush_acknowledges_nothing() {
+/// While these calls fail, what is sent is refused, and told why.
+async fn refuses_while(calls: &str, error: &str) {
     let database = Database::sqlite();
     let mut house = House::open(&database).await;
-    let Some(strace) = Strace::inject(house.binary.pid(), "fsync,fdatasync", "EIO") else {
+    let Some(strace) = Strace::inject(house.binary.pid(), calls, error) else {
         return skipped("a disk that fails", "the right to trace (strace)");
     };
     assert_eq!(house.say_until_refused().await, (503, json!("disk_failing")));
@@ -223,18 +219,15 @@ async fn a_disk_that_fails_to_flush_acknowledges_nothing() {
     house.recovers(&database).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_to_flush_acknowledges_nothing() {
+    refuses_while("fsync,fdatasync", "EIO").await;
+}
+
 /// As a file system is that the kernel made read-only after an error.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_system_that_takes_no_writes_any_more_is_told() {
-    let database = Database::sqlite();
-    let mut house = House::open(&database).await;
-    let Some(strace) = Strace::inject(house.binary.pid(), "pwrite64", "EROFS") else {
-        return skipped("a file system that turns read-only", "the right to trace (strace)");
-    };
-    assert_eq!(house.say_until_refused().await, (503, json!("disk_failing")));
-    house.tells("disk_failing").await;
-    drop(strace);
-    house.recovers(&database).await;
+    refuses_while("pwrite64", "EROFS").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -401,13 +394,7 @@ async fn a_postgres_that_takes_no_writes_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_falls_before_anything_else() {
     let database = Database::new();
-    let binary = Binary::start(&database, &[("MESH_DRAIN_SECONDS", "3600")]);
-    let rest = Rest::of(&binary);
-    let ana = rest.register("ana").await;
-    let room = rest.room(&ana, "Cuisine").await;
-    let mut peer = Peer::connect(&rest.base, &ana.token).await;
-    peer.hello().await;
-    peer.join(&room).await;
+    let (binary, rest, _, room, mut peer) = in_a_room(&database, &[("MESH_DRAIN_SECONDS", "3600")]).await;
     binary.signal("TERM");
     binary.wait_for_log("will stop");
     let (status, ready) = rest.ask("GET", "/ready", None, None).await;

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     kit::{Account, Binary, Database, Peer, output, postgres_url, skipped},
-    process::Rest,
+    process::{Rest, in_a_room},
 };
 
 /// What every fixture's house was made with.
@@ -165,13 +165,7 @@ fn released_migrations_are_as_they_were() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_server_works_on_while_a_newer_one_expands_the_schema() {
     let database = Database::new();
-    let server = Binary::start(&database, &[]);
-    let rest = Rest::of(&server);
-    let ana = rest.register("ana").await;
-    let room = rest.room(&ana, "Kitchen").await;
-    let mut peer = Peer::connect(&rest.base, &ana.token).await;
-    peer.hello().await;
-    peer.join(&room).await;
+    let (server, rest, ana, room, mut peer) = in_a_room(&database, &[]).await;
     peer.say(&room, "before").await;
     // What an expanding migration may do: tables, columns that may be left out, indexes.
     let expand = "CREATE TABLE future_things (id TEXT PRIMARY KEY, user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE); \
@@ -261,13 +255,7 @@ fn other(database: &Database) -> Dialect {
 async fn a_running_server_prepares_anew_what_a_newer_one_has_changed() {
     let Some(url) = postgres_url() else { return skipped("statements that are stale", "MESH_TEST_POSTGRES_URL") };
     let database = Database::postgres(&url);
-    let server = Binary::start(&database, &[]);
-    let rest = Rest::of(&server);
-    let ana = rest.register("ana").await;
-    let room = rest.room(&ana, "Kitchen").await;
-    let mut peer = Peer::connect(&rest.base, &ana.token).await;
-    peer.hello().await;
-    peer.join(&room).await;
+    let (server, rest, ana, room, mut peer) = in_a_room(&database, &[]).await;
     // Often enough that each of the server's connections has met them.
     let all = async |upto: usize| {
         for n in 0..40 {

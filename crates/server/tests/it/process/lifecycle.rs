@@ -9,7 +9,7 @@ use std::{
 use mesh_server::{clock::Clock, config::Config, lifecycle};
 use serde_json::json;
 
-use super::{Rest, run_on};
+use super::{Rest, in_a_room, run_on};
 use crate::kit::{Binary, Database, PATIENCE, Peer, soon};
 
 /// A peer's last moments: goodbye, then the close frame.
@@ -27,13 +27,7 @@ async fn parts(mut peer: Peer) {
 async fn a_signal_stops_it_in_order() {
     for signal in ["TERM", "INT"] {
         let database = Database::new();
-        let server = Binary::start(&database, &[]);
-        let rest = Rest::of(&server);
-        let ana = rest.register("ana").await;
-        let room = rest.room(&ana, "Cuisine").await;
-        let mut peer = Peer::connect(&server.base, &ana.token).await;
-        peer.hello().await;
-        peer.join(&room).await;
+        let (server, _, ana, room, mut peer) = in_a_room(&database, &[]).await;
         peer.say(&room, "the last word").await;
         let mut silent = Peer::connect(&server.base, &ana.token).await;
         server.signal(signal);
@@ -144,13 +138,7 @@ async fn a_second_signal_stops_it_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_before_the_stop_is_there_afterwards() {
     let database = Database::new();
-    let server = Binary::start(&database, &[]);
-    let rest = Rest::of(&server);
-    let ana = rest.register("ana").await;
-    let room = rest.room(&ana, "Cuisine").await;
-    let mut peer = Peer::connect(&server.base, &ana.token).await;
-    peer.hello().await;
-    peer.join(&room).await;
+    let (server, _, ana, room, mut peer) = in_a_room(&database, &[]).await;
     for n in 0..2_000 {
         let payload = json!({"room_id": room, "content": format!("m{n}")});
         peer.send(json!({"type": "chat.message.send", "id": format!("m{n}"), "payload": payload})).await;
@@ -190,13 +178,7 @@ async fn what_was_acknowledged_before_the_stop_is_there_afterwards() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_stop_the_file_alone_is_the_whole_database() {
     let database = Database::sqlite();
-    let server = Binary::start(&database, &[]);
-    let rest = Rest::of(&server);
-    let ana = rest.register("ana").await;
-    let room = rest.room(&ana, "Cuisine").await;
-    let mut peer = Peer::connect(&server.base, &ana.token).await;
-    peer.hello().await;
-    peer.join(&room).await;
+    let (server, _, _, room, mut peer) = in_a_room(&database, &[]).await;
     for n in 0..50 {
         peer.say(&room, &format!("m{n}")).await;
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::kit::{Account, Binary, Database, http, output};
+use crate::kit::{Account, Binary, Database, Peer, http, output};
 
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -80,6 +80,18 @@ impl Rest {
             all.extend_from_slice(page);
         }
     }
+}
+
+/// A server, its interface, and ana, who has made a room and listens to it.
+pub async fn in_a_room(database: &Database, settings: &[(&str, &str)]) -> (Binary, Rest, Account, String, Peer) {
+    let server = Binary::start(database, settings);
+    let rest = Rest::of(&server);
+    let ana = rest.register("ana").await;
+    let room = rest.room(&ana, "Cuisine").await;
+    let mut peer = Peer::connect(&rest.base, &ana.token).await;
+    peer.hello().await;
+    peer.join(&room).await;
+    (server, rest, ana, room, peer)
 }
 
 /// Runs the binary to its end in a folder: status, standard output, standard error.

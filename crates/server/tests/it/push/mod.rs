@@ -8,20 +8,11 @@ mod who;
 use serde_json::{Value, json};
 use stand_in::{Answer, StandIn};
 
-use crate::kit::{Account, Server, soon};
+use crate::kit::{Account, Server, until};
 
 /// Hours pass in these tests; logins stay.
 const LONG: (&str, &str) = ("MESH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "43200");
 const TOKEN: &str = "AnTokenThatNobodySees";
-
-async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
-    soon(what, async {
-        while !holds().await {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    })
-    .await;
-}
 
 /// A room with one member who speaks, and one who is away and has a token.
 async fn house(server: &Server) -> (Account, Account, String) {

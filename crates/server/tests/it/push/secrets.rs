@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::{
     TOKEN, house, say,
     stand_in::{Answer, StandIn},
-    until, waits,
+    waits,
 };
-use crate::kit::{Account, Database, Server};
+use crate::kit::{Account, Database, Server, until};
 
 const TEST: &str = "/api/notifications/gotify/test";
 const GOTIFY: &str = "/api/notifications/gotify";

@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 use super::{
     TOKEN,
     stand_in::{Answer, StandIn},
-    until,
 };
-use crate::kit::{Binary, Database};
+use crate::kit::{Binary, Database, until};
 
 /// More than are looked at in one transaction.
 const AWAY: usize = 120;

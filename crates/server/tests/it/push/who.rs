@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::{
     LONG, house, outbox, say,
     stand_in::{Answer, StandIn},
-    until, waits,
+    waits,
 };
-use crate::kit::{Account, Server};
+use crate::kit::{Account, Server, until};
 
 async fn said(server: &Server, who: &Account, room: &str, text: &str) -> String {
     let (status, said) = server.post(&format!("/api/rooms/{room}/messages"), who, json!({"content": text})).await;

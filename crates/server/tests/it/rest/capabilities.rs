@@ -21,7 +21,7 @@ pub(super) async fn usable(server: &Server, who: &Account, token: &str, room: &s
     checked.map(drop).map_err(|e| e.code)
 }
 
-pub(super) async fn grant(server: &Server, who: &Account, room: &str) -> String {
+async fn grant(server: &Server, who: &Account, room: &str) -> String {
     let (status, answer) = server.post(PATH, who, json!({"room_id": room, "capabilities": ["call"]})).await;
     assert_eq!(status, 200, "{answer}");
     answer["capability_token"].as_str().unwrap().to_owned()

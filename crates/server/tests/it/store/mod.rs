@@ -19,7 +19,7 @@ use std::{
 
 use mesh_protocol::{
     MessageId, RoomId, Timestamp, UserId,
-    model::{MemberRole, Message, Room, RoomKind, User, UserRole, Visibility},
+    model::{MemberRole, Message, Room, User, UserRole, Visibility},
 };
 use mesh_server::{
     config::DatabaseUrl,
@@ -202,24 +202,7 @@ fn person(id: UserId, name: &str) -> User {
 }
 
 fn room(id: RoomId, owner_id: UserId, visibility: Visibility, now: i64) -> Room {
-    Room {
-        id,
-        name: "Cuisine".to_owned(),
-        description: None,
-        visibility,
-        kind: RoomKind::Group,
-        owner_id,
-        my_role: None,
-        member_count: 0,
-        last_seq: 0,
-        read_seq: 0,
-        unread: 0,
-        mentions: 0,
-        missed_calls: None,
-        retention_days: None,
-        created_at: Timestamp::from_millis(now),
-        updated_at: Timestamp::from_millis(now),
-    }
+    Room { visibility, ..store::rooms::fresh(id, "Cuisine".to_owned(), owner_id, Timestamp::from_millis(now)) }
 }
 
 /// Makes a room with its owner.
