@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{Receiver, SendError, Sender};
 use tokio::sync::oneshot;
 
 use super::{postgres, sqlite};
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Jobs that may wait for a thread; beyond it callers are told to try again.
-pub(super) const QUEUE: usize = 8 * 1024;
+const QUEUE: usize = 8 * 1024;
 /// Jobs that share one transaction and one disk flush at most.
 pub(super) const BATCH: usize = 256;
 
@@ -301,8 +301,8 @@ where
 
 /// The queues to the store's threads.
 pub(super) struct Queues {
-    pub(super) writers: Vec<Sender<Box<dyn Job>>>,
-    pub(super) readers: Sender<Box<dyn Job>>,
+    pub(super) writers: Vec<Sender<Waiting>>,
+    pub(super) readers: Sender<Waiting>,
     pub(super) failed: Arc<AtomicBool>,
     pub(super) figures: Arc<metrics::Store>,
 }
@@ -402,17 +402,16 @@ impl Db {
         self.queues.failed.load(Ordering::Relaxed)
     }
 
-    fn enqueue(&self, queue: &Sender<Box<dyn Job>>, job: Box<dyn Job>) {
-        let (job, error) = match queue.try_send(job) {
-            Ok(()) => return,
-            Err(TrySendError::Full(job)) => {
-                self.queues.figures.refused.add(1);
-                let wait = Duration::from_secs(1);
-                (job, Error::unavailable("busy", "the server has too much to do; try again", wait))
-            }
-            Err(TrySendError::Disconnected(job)) => (job, gone()),
-        };
-        refuse(job, error);
+    fn enqueue(&self, queue: &Sender<Waiting>, job: Waiting) {
+        // Where several submit at once, some more may slip in.
+        if queue.len() >= QUEUE {
+            self.queues.figures.refused.add(1);
+            let wait = Duration::from_secs(1);
+            return refuse(job, Error::unavailable("busy", "the server has too much to do; try again", wait));
+        }
+        if let Err(SendError(job)) = queue.send(job) {
+            refuse(job, gone());
+        }
     }
 }
 
@@ -439,13 +438,25 @@ pub(super) fn wrote(figures: &metrics::Store) {
     }
 }
 
-fn refuse(mut job: Box<dyn Job>, error: Error) {
+fn refuse(mut job: Waiting, error: Error) {
     job.refuse_with(error);
     job.done(Ok(()));
 }
 
 fn gone() -> Error {
     Error::unavailable("stopping", "the server is stopping", Duration::from_secs(1))
+}
+
+/// A job on its way to a thread.
+pub(super) type Waiting = Box<dyn Job>;
+
+/// A way to the store's threads.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "`Db::enqueue` keeps the bound: a channel with one takes the memory for all of it at the start"
+)]
+pub(super) fn queue() -> (Sender<Waiting>, Receiver<Waiting>) {
+    crossbeam_channel::unbounded()
 }
 
 /// Starts a store thread. One that panics marks the store as failed.
@@ -462,11 +473,7 @@ pub(super) fn thread(name: &str, failed: Arc<AtomicBool>, body: impl FnOnce() + 
 }
 
 /// Takes the jobs that wait, at least one; none when every sender is gone.
-pub(super) fn batch(
-    queue: &crossbeam_channel::Receiver<Box<dyn Job>>,
-    into: &mut Vec<Box<dyn Job>>,
-    figures: &metrics::Store,
-) -> bool {
+pub(super) fn batch(queue: &Receiver<Waiting>, into: &mut Vec<Waiting>, figures: &metrics::Store) -> bool {
     match queue.recv() {
         Ok(first) => {
             figures.wait.since(first.submitted());

@@ -16,7 +16,7 @@ use postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    db::{Cell, Conn, Job, Param, QUEUE, Queues, Row, Sink, Tx, batch, judge, thread, wrote},
+    db::{Cell, Conn, Job, Param, Queues, Row, Sink, Tx, batch, judge, queue, thread, wrote},
     tls,
 };
 use crate::{
@@ -226,13 +226,13 @@ pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
     let figures: Arc<metrics::Store> = Arc::default();
     let mut writers = Vec::new();
     for index in 0..WRITERS {
-        let (sender, jobs) = crossbeam_channel::bounded(QUEUE);
+        let (sender, jobs) = queue();
         let mut session = Session::new(way.clone(), false);
         let (sink, figures) = (sink.clone(), figures.clone());
         thread(&format!("pg-write-{index}"), dead.clone(), move || write_loop(&mut session, &jobs, &sink, &figures))?;
         writers.push(sender);
     }
-    let (readers, jobs) = crossbeam_channel::bounded(QUEUE);
+    let (readers, jobs) = queue();
     for index in 0..READERS {
         let mut session = Session::new(way.clone(), true);
         let (jobs, figures) = (jobs.clone(), figures.clone());

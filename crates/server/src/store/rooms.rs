@@ -12,18 +12,21 @@ use super::{
 use crate::error::{Error, Result};
 
 /// A room's columns beside the caller's membership `m`. A direct room bears the other one's name. What is unread is
-/// counted among the newest 5,000 messages, up to 1,000: somebody's own and deleted ones must not make it dear.
+/// counted among the newest 5,000 messages, up to 1,000: somebody's own and deleted ones must not make it dear. Where
+/// all is read, nothing is counted.
 macro_rules! room_columns {
     () => {
         "r.id, CASE WHEN r.kind = 'direct' THEN COALESCE((SELECT u.display_name FROM room_members o \
             JOIN users u ON u.id = o.user_id WHERE o.room_id = r.id AND o.user_id <> m.user_id LIMIT 1), r.name) \
             ELSE r.name END, r.description, r.visibility, r.kind, r.owner_id, m.role, r.member_count, r.last_seq, \
          COALESCE(m.read_seq, 0), \
-         (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM (SELECT x.user_id, x.deleted_at FROM messages x \
+         CASE WHEN r.last_seq > m.read_seq THEN \
+            (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM (SELECT x.user_id, x.deleted_at FROM messages x \
                 WHERE x.room_id = m.room_id AND x.seq > m.read_seq ORDER BY x.seq DESC LIMIT 5000) newest \
-            WHERE newest.user_id <> m.user_id AND newest.deleted_at IS NULL LIMIT 1000) counted), \
-         (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM message_mentions y WHERE y.room_id = m.room_id \
-            AND y.user_id = m.user_id AND y.seq > m.read_seq LIMIT 1000) counted), \
+            WHERE newest.user_id <> m.user_id AND newest.deleted_at IS NULL LIMIT 1000) counted) ELSE 0 END, \
+         CASE WHEN r.last_seq > m.read_seq THEN \
+            (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM message_mentions y WHERE y.room_id = m.room_id \
+            AND y.user_id = m.user_id AND y.seq > m.read_seq LIMIT 1000) counted) ELSE 0 END, \
          r.created_at, r.updated_at, r.activity_at, r.retention_days, \
          m.missed_calls, m.missed_from, m.missed_at"
     };

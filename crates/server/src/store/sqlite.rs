@@ -7,9 +7,9 @@ use std::{
 };
 
 use crossbeam_channel::Receiver;
-use rusqlite::{Connection, OpenFlags, types::ValueRef};
+use rusqlite::{Connection, OpenFlags, config::DbConfig, types::ValueRef};
 
-use super::db::{Cell, Conn, Job, Param, QUEUE, Queues, Row, Sink, Tx, batch, judge, thread, wrote};
+use super::db::{Cell, Conn, Job, Param, Queues, Row, Sink, Tx, batch, judge, queue, thread, wrote};
 use crate::{
     error::{Error, Result},
     metrics::{self, Trouble},
@@ -93,6 +93,8 @@ impl Session {
         };
         conn.busy_timeout(BUSY)?;
         conn.set_prepared_statement_cache_capacity(256);
+        // Else a statement is compiled anew whenever a number that it compares with changes, which costs more than it runs.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         if matches!(place, Place::File(_)) {
             use_wal(&conn)?;
         }
@@ -241,7 +243,7 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
     };
     let dead = Arc::new(AtomicBool::new(false));
     let figures: Arc<metrics::Store> = Arc::default();
-    let (writer, jobs) = crossbeam_channel::bounded(QUEUE);
+    let (writer, jobs) = queue();
     if let Place::File(path) = &place {
         // SQLite would let the umask say who may read it; its log gets the database's permissions. What is wrong with
         // the place, SQLite tells.
@@ -257,7 +259,7 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
     // In memory, readers would hold the writer up: there is one connection for all.
     let readers = match place {
         Place::File(_) => {
-            let (sender, jobs) = crossbeam_channel::bounded(QUEUE);
+            let (sender, jobs) = queue();
             for index in 0..std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8) {
                 let mut session = Session::open(&place, &name, true).map_err(say)?;
                 let (jobs, figures) = (jobs.clone(), figures.clone());
