@@ -1,6 +1,6 @@
 //! Identifiers: newtypes, so that a room's id is never passed for a user's.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, SchemaFormat, Type, schema::Schema};
@@ -114,9 +114,9 @@ uuid_id!(
     P2pSessionId
 );
 
-/// A connection's name: 1–64 of `A-Za-z0-9._-`, held by one user at a time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct PeerId(Box<str>);
+/// A connection's name: 1–64 of `A-Za-z0-9._-`, held by one user at a time. Copies share their text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(Arc<str>);
 
 impl PeerId {
     /// The id as text.
@@ -152,6 +152,12 @@ impl FromStr for PeerId {
             // "server" is how the server signs: a peer of that name could speak as it.
             && text != "server";
         if fits { Ok(Self(text.into())) } else { Err(InvalidPeerId) }
+    }
+}
+
+impl Serialize for PeerId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
