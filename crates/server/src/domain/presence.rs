@@ -7,6 +7,13 @@ use mesh_protocol::model::PeerStatus;
 
 /// Milliseconds between two tellings of one peer.
 pub const PEER_PACE_MS: u64 = 200;
+/// Milliseconds between two tellings of one room with so many connected peers: what changes meanwhile is told together,
+/// so that a hundred who come back at once are a few writes to each who is there, not a hundred. What a telling costs
+/// grows with the room, and so does the pause.
+pub fn room_pause_ms(peers: usize) -> u64 {
+    (peers as u64 * 2).clamp(20, 250)
+}
+
 /// Milliseconds between two summaries of one room.
 pub const ROOM_PACE_MS: u64 = 1_000;
 /// A room with more connected peers than this hears of their numbers only.

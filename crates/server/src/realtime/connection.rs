@@ -110,7 +110,7 @@ impl Drop for Connection {
         if close.is_some_and(|close| close.reason == "too_slow") {
             metrics.slow_readers.add(1);
         }
-        let user = self.conn.caller().user_id;
+        let user = self.conn.user;
         self.hub.app().presence.disconnect(user, self.conn.number);
         self.hub.unregister(&self.conn, user);
     }
@@ -124,13 +124,16 @@ pub(super) async fn serve(io: Stream, early: Bytes, hub: Arc<Hub>, conn: Arc<Con
     app.metrics.sockets.rise();
     app.metrics.opened.add(1);
     conn.outbox().io = Some(io);
+    // A copy: `early` lies in the handshake's buffer, which would stay as long as the connection.
+    let backlog = early.to_vec();
+    drop(early);
     let mut connection = Connection {
         bucket: Bucket::new(rate, rate.saturating_mul(EVENTS_BURST_FACTOR), dispatch::now_ms(&app)),
         signals: Bucket::new(SIGNALS_PER_SECOND.max(rate), SIGNALS_BURST.max(rate), dispatch::now_ms(&app)),
         conn,
         hub,
         decoder: Decoder::new(MAX_FRAME_BYTES),
-        backlog: early.into(),
+        backlog,
         command: None,
         malformed: 0,
         flooding: 0,

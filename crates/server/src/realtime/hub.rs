@@ -297,7 +297,7 @@ impl Hub {
             let but = origin.map(|o| o.conn);
             match event {
                 RoomEvent::Read { user, .. } => locked(&topic).tell_read(&shared, *user, but),
-                _ => locked(&topic).tell(Class::Ordered, &shared, but),
+                _ => locked(&topic).tell(Class::Ordered, &shared, but, &self.encoder),
             }
         }
         if let (Some(origin), Some(own)) = (origin, own) {

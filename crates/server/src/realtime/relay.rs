@@ -133,5 +133,5 @@ impl Conn {
 /// The connection's own end; none before its welcome.
 pub(super) fn own_end(conn: &Conn) -> Option<End> {
     let peer = conn.peer()?.clone();
-    Some(End { conn: conn.number, user: conn.caller().user_id, peer })
+    Some(End { conn: conn.number, user: conn.user, peer })
 }

@@ -245,7 +245,7 @@ impl Hub {
         let from = answer.and_then(|answer| answer.conn.peer()).map_or("server", PeerId::as_str);
         if let Some(topic) = self.topic(room) {
             let frame = self.encoder.event_from(payload, from, &to, None);
-            locked(&topic).tell(Class::Ordered, &frame, answer.map(|answer| answer.conn.number));
+            locked(&topic).tell(Class::Ordered, &frame, answer.map(|answer| answer.conn.number), &self.encoder);
         }
         if let Some(answer) = answer {
             answer.send(self.encoder.event_from(payload, from, &to, answer.id.as_deref()));

@@ -80,16 +80,22 @@ pub(super) async fn run(hub: &Arc<Hub>) {
 }
 
 impl Hub {
+    /// Tells each room its news, which come room by room, as one piece.
     fn tell_news(&self, news: &[News]) {
-        for news in news {
-            let Some(topic) = self.topic(news.room()) else { continue };
-            let to = news.room().to_string();
-            let frame = match news {
+        for news in news.chunk_by(|one, next| one.room() == next.room()) {
+            let Some(room) = news.first().map(News::room) else { continue };
+            let Some(topic) = self.topic(room) else { continue };
+            let to = room.to_string();
+            let frame = |news: &News| match news {
                 News::Peer(update) => self.encoder.event_from(update, update.peer_id.as_str(), &to, None),
                 News::Count(summary) => self.encoder.event(summary, &to, None),
             };
+            let frames = match news {
+                [one] => frame(one),
+                several => several.iter().map(frame).collect::<Vec<_>>().concat().into(),
+            };
             // The last word must come: who is too slow for it resumes.
-            locked(&topic).tell(Class::Ordered, &frame, None);
+            locked(&topic).tell(Class::Ordered, &frames, None, &self.encoder);
         }
     }
 
@@ -125,7 +131,7 @@ impl Hub {
             };
             let Some(conn) = conn else { continue };
             let fresh = IceServers {
-                ice_servers: ice::servers(self.app(), conn.caller().user_id),
+                ice_servers: ice::servers(self.app(), conn.user),
                 ttl: self.app().config.turn_ttl_seconds,
             };
             let to = conn.peer().map_or("server", PeerId::as_str);

@@ -235,11 +235,11 @@ impl Topic {
         }
     }
 
-    /// Tells all listeners something without a number; not the connection `but`, which gets a copy of its own.
-    pub(super) fn tell(&mut self, class: Class, frame: &Bytes, but: Option<u64>) {
-        for listener in self.listeners.iter().filter(|l| Some(l.number) != but) {
-            listener.conn.push(class, frame.clone());
-        }
+    /// Tells all listeners something without a number, in one frame or several; not the connection `but`, which gets a
+    /// copy of its own.
+    pub(super) fn tell(&mut self, class: Class, frame: &Bytes, but: Option<u64>, encoder: &Encoder) {
+        let others = self.listeners.iter().filter(|l| Some(l.number) != but).map(|l| &l.conn);
+        encoder.writers.write(others.filter(|conn| conn.queue(class, std::iter::once(frame.clone()))));
         if self.joining > 0 && class == Class::Ordered && self.aside.len() < ASIDE_LIMIT {
             self.aside.push((class, frame.clone()));
         }
@@ -249,14 +249,14 @@ impl Topic {
     /// connection `but` gets a copy of its own.
     pub(super) fn tell_read(&mut self, frame: &Bytes, user: UserId, but: Option<u64>) {
         for listener in self.listeners.iter().filter(|l| Some(l.number) != but) {
-            let own = listener.conn.caller().user_id == user;
+            let own = listener.conn.user == user;
             listener.conn.push(if own { Class::Ordered } else { Class::Ephemeral }, frame.clone());
         }
     }
 
     /// Tells all listeners but those of `user` something that is worth nothing later.
     pub(super) fn tell_others(&self, frame: &Bytes, user: UserId) {
-        for listener in self.listeners.iter().filter(|l| l.conn.caller().user_id != user) {
+        for listener in self.listeners.iter().filter(|l| l.conn.user != user) {
             listener.conn.push(Class::Ephemeral, frame.clone());
         }
     }
@@ -304,7 +304,7 @@ impl Topic {
         begun: Begun,
         encoder: &Encoder,
     ) -> Result<bool, u64> {
-        if self.expelled.get(&conn.caller().user_id).is_some_and(|at| *at > begun.expulsions) {
+        if self.expelled.get(&conn.user).is_some_and(|at| *at > begun.expulsions) {
             return Ok(false);
         }
         if !self.feed.is_started() {

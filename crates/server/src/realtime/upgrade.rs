@@ -1,10 +1,10 @@
 //! `GET /ws`: from an HTTP request to a WebSocket (RFC 6455, section 4.2).
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::{ConnectInfo, Query, Request, State},
+    extract::{Query, Request, State},
     http::{
         HeaderMap, HeaderValue, Response, StatusCode,
         header::{
@@ -56,7 +56,6 @@ fn problem(kind: Kind, code: &'static str, message: &str) -> Error {
 /// cannot be judged now.
 pub async fn upgrade(
     State(hub): State<Arc<Hub>>,
-    ConnectInfo(addr): ConnectInfo<SocketAddr>,
     query: Result<Query<Credential>, axum::extract::rejection::QueryRejection>,
     mut request: Request,
 ) -> Result<Response<Body>, Error> {
@@ -98,9 +97,9 @@ pub async fn upgrade(
     };
     let pending = hyper::upgrade::on(&mut request);
     let tasks = hub.app().tasks.clone();
-    tasks.spawn_for_client("connection", async move {
+    tasks.spawn_for_client("handshake", async move {
         match pending.await {
-            Ok(upgraded) => serve(hub, upgraded, addr, caller).await,
+            Ok(upgraded) => serve(hub, upgraded, caller),
             Err(e) => tracing::debug!(error = &e as &dyn std::error::Error, "an upgrade was not completed"),
         }
     });
@@ -114,23 +113,22 @@ pub async fn upgrade(
     Ok(response)
 }
 
-async fn serve(
-    hub: Arc<Hub>,
-    upgraded: hyper::upgrade::Upgraded,
-    addr: SocketAddr,
-    caller: Result<Caller, &'static str>,
-) {
+/// Starts the connection's own task: what the handshake needed ends with the handshake's.
+fn serve(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, caller: Result<Caller, &'static str>) {
     let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
         tracing::error!("an upgraded connection is of an unexpected kind");
         return;
     };
     let (io, early) = (parts.io.into_inner(), parts.read_buf);
+    let tasks = hub.app().tasks.clone();
     match caller {
-        Err(reason) => connection::refuse(io, Close::new(CloseCode::Credential, reason)).await,
+        Err(reason) => {
+            let close = Close::new(CloseCode::Credential, reason);
+            tasks.spawn_for_client("refusal", connection::refuse(io, close));
+        }
         Ok(caller) => {
-            let conn = Arc::new(Conn::new(hub.next_number(), addr, caller));
-            // Boxed: what a connection needs lives as long as it; the handshake's part does not.
-            Box::pin(connection::serve(io, early, hub, conn)).await;
+            let conn = Arc::new(Conn::new(hub.next_number(), caller));
+            tasks.spawn_for_client("connection", connection::serve(io, early, hub, conn));
         }
     }
 }

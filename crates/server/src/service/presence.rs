@@ -1,7 +1,7 @@
 //! Who is connected, in which rooms that shows, and who is to be told of it.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,7 +12,9 @@ use mesh_protocol::{
 };
 use tokio::sync::Notify;
 
-use crate::domain::presence::{HERE, PEER_PACE_MS, Pace, ROOM_PACE_MS, Report, Standing, TOLD_PEERS, Turn};
+use crate::domain::presence::{
+    HERE, PEER_PACE_MS, Pace, ROOM_PACE_MS, Report, Standing, TOLD_PEERS, Turn, room_pause_ms,
+};
 
 /// Peers listed of one member: somebody with a thousand connections must not make everybody's joins large.
 const LISTED_PEERS: usize = 16;
@@ -40,6 +42,10 @@ struct Connected {
 struct Present {
     users: HashSet<UserId>,
     peers: usize,
+    /// What the room hears with its next turn.
+    waiting: Vec<Update>,
+    /// It was told something lately, and has its next turn after a pause.
+    paused: bool,
 }
 
 /// A peer of which others have heard lately, or are about to.
@@ -67,6 +73,10 @@ struct State {
     now: Vec<Key>,
     /// Peers in the order of their turns; the pause is the same for all.
     later: VecDeque<(u64, Key)>,
+    /// Rooms that have something to hear at once.
+    fresh: Vec<RoomId>,
+    /// Rooms in the order of their turns.
+    pauses: BTreeSet<(u64, RoomId)>,
     /// Large rooms, and those that have just ceased to be.
     counted: HashMap<RoomId, Counted>,
     /// Those of them in which something has changed since they were told.
@@ -225,8 +235,8 @@ impl Presence {
         self.changed.notify_one();
     }
 
-    /// What is to be told at `now` (milliseconds of any clock that only goes on), and when to ask again if nothing
-    /// changes before.
+    /// What is to be told at `now` (milliseconds of any clock that only goes on), room by room, and when to ask again if
+    /// nothing changes before.
     pub fn due(&self, now: u64) -> (Vec<News>, Option<u64>) {
         let mut state = self.state();
         let mut news = Vec::new();
@@ -239,9 +249,19 @@ impl Presence {
         {
             state.turn(key, now, &mut news);
         }
+        for room in std::mem::take(&mut state.fresh) {
+            state.hear(room, now, &mut news);
+        }
+        while let Some(turn) = state.pauses.first().copied()
+            && turn.0 <= now
+        {
+            state.pauses.remove(&turn);
+            state.hear(turn.1, now, &mut news);
+        }
         let next_count = state.count(now, &mut news);
         let next_peer = state.later.front().map(|(at, _)| *at);
-        (news, next_peer.into_iter().chain(next_count).min())
+        let next_room = state.pauses.first().map(|(at, _)| *at);
+        (news, next_peer.into_iter().chain(next_room).chain(next_count).min())
     }
 
     /// Fills in who of these is online, and with what.
@@ -341,17 +361,41 @@ impl State {
         });
         if let Some((peer_type, rooms)) = there.or(gone) {
             for room_id in rooms {
-                let is_large = self.rooms.get(&room_id).is_some_and(|there| there.peers > TOLD_PEERS);
+                let there = self.rooms.get_mut(&room_id);
+                let is_large = there.as_ref().is_some_and(|there| there.peers > TOLD_PEERS);
                 if is_large || self.counted.contains_key(&room_id) {
                     self.uncounted.insert(room_id);
                 }
-                if !is_large {
-                    let peer_id = peer_id.clone();
-                    news.push(News::Peer(Update { room_id, user_id, peer_id, peer_type, status }));
+                if is_large {
+                    continue;
                 }
+                let update = Update { room_id, user_id, peer_id: peer_id.clone(), peer_type, status };
+                let Some(there) = there else {
+                    news.push(News::Peer(update));
+                    continue;
+                };
+                if there.waiting.is_empty() && !there.paused {
+                    self.fresh.push(room_id);
+                }
+                there.waiting.push(update);
             }
         }
         self.later.push_back((now + PEER_PACE_MS, key));
+    }
+
+    /// A room's turn: it hears what waits for it, and has a pause. What became large meanwhile hears its numbers.
+    fn hear(&mut self, room: RoomId, now: u64, news: &mut Vec<News>) {
+        let Some(there) = self.rooms.get_mut(&room) else { return };
+        let waiting = std::mem::take(&mut there.waiting);
+        there.paused = !waiting.is_empty();
+        if there.paused {
+            self.pauses.insert((now + room_pause_ms(there.peers), room));
+        }
+        if there.peers > TOLD_PEERS {
+            self.uncounted.insert(room);
+        } else {
+            news.extend(waiting.into_iter().map(News::Peer));
+        }
     }
 
     /// Tells the numbers of large rooms; gives when the next of them may be told.
