@@ -9,7 +9,10 @@ use crate::{
     keys::Keys,
     metrics::Metrics,
     push::Push,
-    service::{admin::Counted, audit::Failures, auth::Callers, hashing::Hasher, limits::Limits, presence::Presence},
+    service::{
+        admin::Counted, audit::Failures, auth::Callers, hashing::Hasher, limits::Limits, presence::Presence,
+        profiles::Profiles,
+    },
     store::Db,
     tasks::Tasks,
     trace::Tracer,
@@ -37,6 +40,8 @@ pub struct App {
     pub presence: Presence,
     /// Logins seen lately, so that a request costs no query.
     pub callers: Arc<Callers>,
+    /// Accounts seen lately, likewise.
+    pub profiles: Profiles,
     /// What was tried lately, against guessing.
     pub limits: Limits,
     /// Which failed logins the audit log may still take.
@@ -77,6 +82,7 @@ impl App {
             clock,
             presence: Presence::default(),
             callers,
+            profiles: Profiles::default(),
             limits: Limits::new(config.login_attempts),
             login_failures: Failures::default(),
             counted: Counted::default(),

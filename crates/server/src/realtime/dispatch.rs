@@ -32,12 +32,12 @@ use super::{
 use crate::{
     app::App,
     domain::{outqueue::Class, scope},
-    error::{Error, Result},
+    error::{self, Error, Result},
     service::{
-        accounts,
         amend::What,
+        arrival::{self, Arrival},
         auth::{self, Caller},
-        ice, info, rooms,
+        ice, info,
     },
     trace::{self, Kind, Span},
 };
@@ -359,7 +359,6 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
     }
     let (hub, conn) = (&answer.hub, &answer.conn);
     let app = hub.app();
-    let user = accounts::me(app, caller).await?;
     let (peer_id, session) = hub.register(conn, caller.user_id, proposed);
     let peer = MemberPeer {
         peer_id: peer_id.clone(),
@@ -369,25 +368,19 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
     };
     app.presence.connect(caller.user_id, conn.number, session, peer);
     // A login that ended before the connection had a name was told to nobody: it is judged once more.
-    if let Err(e) = auth::still_valid(app, caller).await {
-        conn.close(Close::new(CloseCode::Credential, e.code));
-        return Ok(());
-    }
-    let rooms = async {
-        let listed = match caller.may(Scope::RoomsRead) {
-            true => rooms::welcome(app, caller.user_id, WELCOME_ROOMS).await?,
-            false => (Vec::new(), false),
-        };
-        Ok((rooms::memberships(app, caller.user_id).await?, listed))
-    };
-    let (memberships, (rooms, rooms_complete)) = match rooms.await {
-        Ok(rooms) => rooms,
+    let arrival = match arrival::arrive(app, caller, WELCOME_ROOMS).await {
+        Ok(arrival) => arrival,
+        Err(e) if e.kind == error::Kind::Unauthorized => {
+            conn.close(Close::new(CloseCode::Credential, e.code));
+            return Ok(());
+        }
         Err(e) => {
             // The name is taken and nothing was told of it: the client begins anew.
             conn.close(Close::new(CloseCode::GoingAway, "internal"));
             return Err(e);
         }
     };
+    let Arrival { user, rooms, rooms_complete, memberships } = arrival;
     let welcome = Welcome {
         peer_id: peer_id.clone(),
         user: WelcomeUser { id: user.id, username: user.username, display_name: user.display_name },

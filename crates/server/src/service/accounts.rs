@@ -218,9 +218,14 @@ pub async fn login(app: &Arc<App>, request: LoginRequest, client: ClientInfo) ->
 /// # Errors
 /// 401 where it is gone.
 pub async fn me(app: &App, caller: &Caller) -> Result<User> {
-    let id = caller.user_id;
-    let account = app.db.read(move |tx| store::users::by_id(tx, id)).await?;
-    account.map(|a| a.user).ok_or_else(gone)
+    let (id, now) = (caller.user_id, app.clock.now_ms());
+    if let Some(user) = app.profiles.get(id, now) {
+        return Ok(user);
+    }
+    let asked = app.profiles.ask();
+    let account = app.db.read(move |tx| store::users::by_id(tx, id)).await?.ok_or_else(gone)?;
+    app.profiles.remember(&account.user, now, asked);
+    Ok(account.user)
 }
 
 /// Changes what the caller is called, and their address; what is absent stays.
@@ -233,7 +238,8 @@ pub async fn update_me(app: &App, caller: &Caller, request: UpdateMeRequest) -> 
     let change = ProfileChange::check(&mut fields, request.display_name.as_deref(), email);
     fields.check()?;
     let id = caller.user_id;
-    app.db
+    let changed = app
+        .db
         .write(id.uuid().as_u128(), move |tx| {
             let user = store::users::by_id(tx, id)?.ok_or_else(gone)?.user;
             let (display_name, email) = change.over(&user.display_name, user.email.as_deref());
@@ -241,10 +247,13 @@ pub async fn update_me(app: &App, caller: &Caller, request: UpdateMeRequest) -> 
             let (display_name, email) = (display_name.to_owned(), email.map(str::to_owned));
             Ok(User { display_name, email, ..user })
         })
-        .await
+        .await;
+    // Whatever came of it: a commit whose outcome was lost may have been made.
+    app.profiles.forget(id);
+    changed
 }
 
-fn gone() -> Error {
+pub(super) fn gone() -> Error {
     Error::new(Kind::Unauthorized, "token_invalid", "the account behind this token is gone")
 }
 

@@ -20,7 +20,7 @@ use crate::{
     domain::happening::Happening,
     domain::scope::{Need, Scopes},
     error::{Error, Kind, Result},
-    store,
+    store::{self, Tx},
 };
 
 /// Somebody whose credential was verified: only [`authenticate`] makes one.
@@ -74,7 +74,7 @@ pub(super) const PAT_PREFIX: &str = "mesh_pat_";
 
 /// How long a login's state is believed without asking the store, milliseconds. Revocations within this process
 /// forget it at once; this is the backstop for those that another one made, which must be prompt within a second.
-const BELIEVED_MS: i64 = 900;
+pub(super) const BELIEVED_MS: i64 = 900;
 /// Logins remembered at most.
 const REMEMBERED: usize = 20_000;
 /// A login's last use is written down when the last note of it is older, milliseconds.
@@ -183,6 +183,15 @@ pub async fn still_valid(app: &App, caller: &Caller) -> Result<()> {
 /// 401 `token_invalid`.
 pub async fn session_lives(app: &App, session: SessionId) -> Result<()> {
     by_session(app, session, 0).await.map(drop)
+}
+
+/// Whether the store knows of a login, or of a personal access token with that id, that has not ended. When a token
+/// ends by itself its holder knows: [`Caller::expires_at`].
+///
+/// # Errors
+/// As the store says.
+pub(super) fn is_live(tx: &mut Tx<'_>, session: SessionId) -> Result<bool> {
+    Ok(store::sessions::live(tx, session)?.is_some() || store::tokens::live(tx, session)?.is_some())
 }
 
 async fn by_token(app: &App, token: &str) -> Result<Caller> {

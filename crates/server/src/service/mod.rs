@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod amend;
+pub mod arrival;
 pub mod audit;
 pub mod auth;
 pub mod backups;
@@ -28,6 +29,7 @@ pub mod p2p;
 pub mod peers;
 pub mod presence;
 pub mod profile;
+pub mod profiles;
 pub mod retention;
 pub mod room_invites;
 pub mod rooms;

@@ -207,23 +207,39 @@ pub(super) fn close(tx: &mut Tx<'_>, id: RoomId, now: i64) -> Result<Vec<UserId>
 /// 404 where it is absent, or private and the caller is not in it; 403 where the caller is banned from it.
 pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<(Joined, u64)> {
     let user = caller.user_id;
-    let enter = move |tx: &mut Tx<'_>| store::members::standing(tx, room, user)?.ok_or_else(Error::room_not_found);
-    let mut standing = app.db.read(enter).await?;
-    if standing.role.is_none() {
-        if standing.visibility != Visibility::Public {
-            return Err(Error::room_not_found());
-        }
-        let now = app.clock.now_ms();
-        standing = app
-            .db
-            .write(room.uuid().as_u128(), move |tx| {
+    // Whoever is in it already, nearly everybody, is answered with one question to the store.
+    let (_, online) = app.presence.online_in(room, JOINED_MEMBERS);
+    let asked = online.clone();
+    let found = app
+        .db
+        .read(move |tx| {
+            let standing = store::members::standing(tx, room, user)?.ok_or_else(Error::room_not_found)?;
+            let members = match standing.role {
+                Some(_) => roster(tx, room, standing.member_count, &asked)?,
+                None => Vec::new(),
+            };
+            Ok((standing, members))
+        })
+        .await?;
+    let (standing, mut members) = match found {
+        (standing, members) if standing.role.is_some() => (standing, members),
+        (standing, _) if standing.visibility != Visibility::Public => return Err(Error::room_not_found()),
+        _ => {
+            let now = app.clock.now_ms();
+            let online: Vec<_> = std::iter::once(user).chain(online).take(JOINED_MEMBERS).collect();
+            let entered = move |tx: &mut Tx<'_>| {
                 members::enter(tx, room, user, now)?;
-                store::members::standing(tx, room, user)?.ok_or_else(Error::room_not_found)
-            })
-            .await?;
-    }
+                let standing = store::members::standing(tx, room, user)?.ok_or_else(Error::room_not_found)?;
+                let members = roster(tx, room, standing.member_count, &online)?;
+                Ok((standing, members))
+            };
+            app.db.write(room.uuid().as_u128(), entered).await?
+        }
+    };
     let role = standing.role.ok_or_else(Error::room_not_found)?;
-    let (online_count, members) = roster(app, room, standing.member_count).await?;
+    let (online_count, _) = app.presence.online_in(room, 0);
+    app.presence.fill(&mut members);
+    members.sort_by_key(|m| !m.online);
     let joined = Joined {
         room_id: room,
         role,
@@ -239,48 +255,20 @@ pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<(Joined, u
     Ok((joined, standing.purged_seq))
 }
 
-/// How many members are online, and at most 200 members, those online first: what a join costs is bounded, however
+/// At most 200 of a room's `count` members, those who are `online` among them: what a join costs is bounded, however
 /// large the room.
-async fn roster(app: &App, room: RoomId, count: u64) -> Result<(u64, Vec<Member>)> {
-    let (online_count, online) = app.presence.online_in(room, JOINED_MEMBERS);
+fn roster(tx: &mut Tx<'_>, room: RoomId, count: u64, online: &[UserId]) -> Result<Vec<Member>> {
     let small = count <= JOINED_MEMBERS as u64;
-    let mut members = app
-        .db
-        .read(move |tx| {
-            let mut members = Vec::new();
-            if !small {
-                for user in &online {
-                    members.extend(store::members::one(tx, room, *user)?);
-                }
-            }
-            for (member, _) in store::members::by_name(tx, room, "", JOINED_MEMBERS)? {
-                if members.len() < JOINED_MEMBERS && (small || !online.contains(&member.user_id)) {
-                    members.push(member);
-                }
-            }
-            Ok(members)
-        })
-        .await?;
-    app.presence.fill(&mut members);
-    members.sort_by_key(|m| !m.online);
-    Ok((online_count, members))
-}
-
-/// The rooms that `user` is in.
-///
-/// # Errors
-/// As the store says.
-pub async fn memberships(app: &App, user: UserId) -> Result<Vec<RoomId>> {
-    app.db.read(move |tx| store::members::rooms_of(tx, user)).await
-}
-
-/// The rooms that `system.welcome` lists, and whether that is all of them.
-///
-/// # Errors
-/// As the store says.
-pub async fn welcome(app: &App, user: UserId, limit: usize) -> Result<(Vec<Room>, bool)> {
-    let mut rooms = app.db.read(move |tx| store::rooms::list(tx, user, false, &After::default(), limit + 1)).await?;
-    let complete = rooms.len() <= limit;
-    rooms.truncate(limit);
-    Ok((rooms.into_iter().map(|(room, _)| room).collect(), complete))
+    let mut members = Vec::new();
+    if !small {
+        for user in online {
+            members.extend(store::members::one(tx, room, *user)?);
+        }
+    }
+    for (member, _) in store::members::by_name(tx, room, "", JOINED_MEMBERS)? {
+        if members.len() < JOINED_MEMBERS && (small || !online.contains(&member.user_id)) {
+            members.push(member);
+        }
+    }
+    Ok(members)
 }
