@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{Extension, Router, middleware::from_fn, response::Redirect, routing::get};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use axum::{
+    Extension, Router,
+    handler::Handler,
+    middleware::from_fn,
+    response::Redirect,
+    routing::{MethodRouter, get},
+};
+use utoipa_axum::{PathItemExt, paste, router::OpenApiRouter, routes};
 
 use super::{
     admin, auth, bans, docs, export, farewell, invite_pages, members, messages, notifications, openapi, problem,
@@ -11,60 +17,88 @@ use super::{
 };
 use crate::app::App;
 
-/// Every documented route.
-pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::with_openapi(openapi::base())
-        .routes(routes!(auth::register))
-        .routes(routes!(auth::login))
-        .routes(routes!(totp::login_totp))
-        .routes(routes!(auth::get_me, sessions::update_me, farewell::delete_me))
-        .routes(routes!(sessions::refresh))
-        .routes(routes!(sessions::logout))
-        .routes(routes!(sessions::change_password))
-        .routes(routes!(sessions::list_sessions))
-        .routes(routes!(sessions::delete_session))
-        .routes(routes!(sessions::ws_ticket))
-        .routes(routes!(sessions::capability))
-        .routes(routes!(totp::get_totp, totp::begin_totp, totp::disable_totp))
-        .routes(routes!(totp::confirm_totp))
-        .routes(routes!(tokens::create_token, tokens::list_tokens))
-        .routes(routes!(tokens::delete_token))
-        .routes(routes!(rooms::create_room, rooms::list_rooms))
-        .routes(routes!(rooms::open_direct_room))
-        .routes(routes!(rooms::get_room, rooms::update_room, rooms::delete_room))
-        .routes(routes!(rooms::join_room))
-        .routes(routes!(members::list_members, members::add_member))
-        .routes(routes!(members::update_member, members::remove_member))
-        .routes(routes!(bans::list_bans))
-        .routes(routes!(bans::get_ban, bans::put_ban, bans::delete_ban))
-        .routes(routes!(room_invites::create_invite, room_invites::list_invites))
-        .routes(routes!(room_invites::delete_invite))
-        .routes(routes!(room_invites::accept_invite))
-        .routes(routes!(messages::list_messages, messages::post_message))
-        .routes(routes!(search::search_messages))
-        .routes(routes!(export::export_room))
-        .routes(routes!(messages::edit_message, messages::delete_message))
-        .routes(routes!(messages::add_reaction, messages::remove_reaction))
-        .routes(routes!(messages::mark_read))
-        .routes(routes!(admin::list_users, admin::create_user))
-        .routes(routes!(admin::get_user, admin::update_user, farewell::delete_user))
-        .routes(routes!(admin::reset_totp))
-        .routes(routes!(admin::get_stats))
-        .routes(routes!(admin::list_audit))
-        .routes(routes!(admin::create_registration_invite, admin::list_registration_invites))
-        .routes(routes!(admin::delete_registration_invite))
-        .routes(routes!(notifications::get_notifications, notifications::set_notifications))
-        .routes(routes!(notifications::get_gotify, notifications::set_gotify, notifications::remove_gotify))
-        .routes(routes!(notifications::test_gotify))
-        .routes(routes!(notifications::get_room_notifications, notifications::set_room_notifications))
-        .routes(routes!(notifications::list_outbox))
-        .routes(routes!(notifications::delete_outbox))
-        .routes(routes!(notifications::requeue_outbox))
-        .routes(routes!(server::get_info))
-        .routes(routes!(server::ice_servers))
-        .routes(routes!(server::jwks))
-        .routes(routes!(server::health))
-        .routes(routes!(server::ready))
+/// Makes of one list what is served, and what is told of it. The document is made when somebody asks for it: a start need not
+/// wait for it, nor keep its memory.
+macro_rules! list {
+    ($($($module:ident :: $handler:ident),+;)+) => {
+        /// Every documented route, with its part of the document.
+        pub(super) fn documented() -> OpenApiRouter<Arc<App>> {
+            OpenApiRouter::with_openapi(openapi::base())$(.routes(routes!($($module::$handler),+)))+
+        }
+
+        /// The same routes, to be served.
+        fn served() -> Router<Arc<App>> {
+            let routes = Router::new();
+            $($(
+                let routes = paste! {
+                    add::<$module::[<__path_ $handler>], _, _>(routes, $module::$handler)
+                };
+            )+)+
+            routes
+        }
+    };
+}
+
+/// Adds a handler where its own description says.
+fn add<P: utoipa::Path, T: 'static, H: Handler<T, Arc<App>>>(routes: Router<Arc<App>>, handler: H) -> Router<Arc<App>> {
+    let methods = P::methods();
+    let each = methods.iter().map(PathItemExt::to_method_filter);
+    let all = each.fold(MethodRouter::new(), |router, method| router.on(method, handler.clone()));
+    routes.route(&P::path(), all)
+}
+
+list! {
+    auth::register;
+    auth::login;
+    totp::login_totp;
+    auth::get_me, sessions::update_me, farewell::delete_me;
+    sessions::refresh;
+    sessions::logout;
+    sessions::change_password;
+    sessions::list_sessions;
+    sessions::delete_session;
+    sessions::ws_ticket;
+    sessions::capability;
+    totp::get_totp, totp::begin_totp, totp::disable_totp;
+    totp::confirm_totp;
+    tokens::create_token, tokens::list_tokens;
+    tokens::delete_token;
+    rooms::create_room, rooms::list_rooms;
+    rooms::open_direct_room;
+    rooms::get_room, rooms::update_room, rooms::delete_room;
+    rooms::join_room;
+    members::list_members, members::add_member;
+    members::update_member, members::remove_member;
+    bans::list_bans;
+    bans::get_ban, bans::put_ban, bans::delete_ban;
+    room_invites::create_invite, room_invites::list_invites;
+    room_invites::delete_invite;
+    room_invites::accept_invite;
+    messages::list_messages, messages::post_message;
+    search::search_messages;
+    export::export_room;
+    messages::edit_message, messages::delete_message;
+    messages::add_reaction, messages::remove_reaction;
+    messages::mark_read;
+    admin::list_users, admin::create_user;
+    admin::get_user, admin::update_user, farewell::delete_user;
+    admin::reset_totp;
+    admin::get_stats;
+    admin::list_audit;
+    admin::create_registration_invite, admin::list_registration_invites;
+    admin::delete_registration_invite;
+    notifications::get_notifications, notifications::set_notifications;
+    notifications::get_gotify, notifications::set_gotify, notifications::remove_gotify;
+    notifications::test_gotify;
+    notifications::get_room_notifications, notifications::set_room_notifications;
+    notifications::list_outbox;
+    notifications::delete_outbox;
+    notifications::requeue_outbox;
+    server::get_info;
+    server::ice_servers;
+    server::jwks;
+    server::health;
+    server::ready;
 }
 
 /// The documents, and the pages that show them.
@@ -103,7 +137,7 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// The same with more routes (the WebSocket's), which get request ids, log spans and the rest like all others.
 pub fn router_with(app: Arc<App>, more: Router<Arc<App>>) -> Router {
-    let (mut routes, _) = documented().split_for_parts();
+    let mut routes = served();
     if app.config.metrics_addr.is_none() {
         routes = routes.merge(metrics());
     }
