@@ -51,6 +51,9 @@ pub(super) struct Outbox {
     pub(super) io: Option<Stream>,
     /// Somebody else than the connection's task has written.
     pub(super) taken: bool,
+    /// The socket takes no more, ever: what is queued is for nobody. What the other side said before it hung up is still
+    /// read to the end.
+    pub(super) deaf: bool,
     /// The connection's command waits for the queue to drain.
     awaited: bool,
 }
@@ -59,24 +62,33 @@ impl Outbox {
     /// Writes, as much as the socket takes at once.
     ///
     /// # Errors
-    /// `WouldBlock` where it takes no more now, and with TLS, which is the task's own affair; anything else ends the
-    /// connection.
+    /// `WouldBlock` where it takes no more now, and with TLS, which is the task's own affair; `NotConnected` where the
+    /// connection has ended.
     fn write(&mut self) -> io::Result<()> {
         let io = match &self.io {
             Some(Stream::Plain(io)) => io,
             Some(Stream::Tls(_)) => return Err(io::ErrorKind::WouldBlock.into()),
             None => return Err(io::ErrorKind::NotConnected.into()),
         };
-        while !self.queue.is_empty() {
+        while !self.queue.is_empty() && !self.deaf {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = self.queue.io_slices(&mut slices);
             // One piece, as nearly always: `send` is cheaper than `writev`.
             let written = match &slices[..filled] {
-                [one] => io.try_write(one)?,
-                several => io.try_write_vectored(several)?,
+                [one] => io.try_write(one),
+                several => io.try_write_vectored(several),
             };
-            self.queue.consume(written);
-            self.taken = true;
+            match written {
+                Ok(written) => {
+                    self.queue.consume(written);
+                    self.taken = true;
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(e),
+                Err(_) => self.deaf = true,
+            }
+        }
+        if self.deaf {
+            self.queue.consume(self.queue.len_bytes());
         }
         Ok(())
     }
@@ -120,6 +132,7 @@ impl Conn {
                 close: None,
                 io: None,
                 taken: false,
+                deaf: false,
                 awaited: false,
             }),
             listed: AtomicBool::new(false),

@@ -277,13 +277,13 @@ impl Connection {
     fn write(&mut self, cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::Idle;
         let mut outbox = self.conn.outbox();
-        let Outbox { queue, io: Some(io), taken, .. } = &mut *outbox else { return Turn::End };
-        while !queue.is_empty() {
+        let Outbox { queue, io: Some(io), taken, deaf, .. } = &mut *outbox else { return Turn::End };
+        while !queue.is_empty() && !*deaf {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = queue.io_slices(&mut slices);
             match Pin::new(&mut *io).poll_write_vectored(cx, &slices[..filled]) {
                 Poll::Ready(Ok(written)) => queue.consume(written),
-                Poll::Ready(Err(_)) => return Turn::End,
+                Poll::Ready(Err(_)) => *deaf = true,
                 Poll::Pending => break,
             }
             (*taken, turn) = (true, Turn::Worked);
@@ -291,6 +291,11 @@ impl Connection {
         // While nothing is read, what is taken is the sign of life: its pongs wait to be read too.
         if std::mem::take(taken) && self.command.is_some() {
             self.heard_at = Instant::now();
+        }
+        if *deaf {
+            queue.consume(queue.len_bytes());
+            // Whoever hung up without a word may have said something before; where it parts, all is said.
+            return if self.phase == Phase::Open { turn } else { Turn::End };
         }
         if !queue.is_empty() {
             return turn;

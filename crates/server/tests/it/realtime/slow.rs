@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{raw::Raw, stream, two_in_a_room_with};
+use super::{raw::Raw, send, stream, two_in_a_room_with};
 use crate::kit::{Account, Peer, Server};
 
 /// Characters of four bytes: sixty kilobytes a message.
@@ -87,6 +87,27 @@ async fn who_reads_slowly_is_not_closed_while_it_catches_up() {
         assert_eq!((&event["type"], &event["payload"]["seq"]), (&json!("chat.message.created"), &json!(n)));
     }
     slow.close().await;
+    drop(speaker);
+    server.stop().await;
+}
+
+/// Whoever hangs up with something unread resets the connection, which the server meets while it writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_before_a_reset_counts() {
+    let (server, ana, ben, room) = two_in_a_room_with(&[("MESH_MAX_MESSAGE_CHARS", "16000")]).await;
+    let mut speaker = server.peer(&ana).await;
+    let last = too_many();
+    for n in 1..=last {
+        say_long(&mut speaker, &room, n).await;
+    }
+    speaker.join(&room).await;
+    // The server is busy with its replay when it speaks and goes.
+    let mut slow = Raw::narrow(&server.base, &ben.token).await;
+    slow.text(&json!({"type": "room.join", "payload": {"room_id": room, "since_seq": 0}}).to_string()).await;
+    slow.text(&send(&room, "and gone").to_string()).await;
+    drop(slow);
+    let said = stream(&mut speaker, &room, last, last + 1).await;
+    assert_eq!(said.last().unwrap()["content"], "and gone");
     drop(speaker);
     server.stop().await;
 }
