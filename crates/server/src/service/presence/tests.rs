@@ -166,3 +166,23 @@ fn a_large_room_hears_numbers_and_then_names_again() {
     assert_eq!(told(&presence, 2_000), ["p1 online"]);
     assert_eq!(told(&presence, 9_000), [""; 0]);
 }
+
+#[test]
+fn a_busy_room_hears_the_first_at_once_and_the_others_together() {
+    let (presence, hall, quiet) = (Presence::default(), room(1), room(2));
+    for n in 1..=100 {
+        arrive(&presence, user(n.into()), n, &format!("p{n}"), &[hall]);
+    }
+    assert_eq!(told(&presence, 0).len(), 100, "what came before the turn is told with it");
+    arrive(&presence, user(101), 101, "p101", &[hall]);
+    assert_eq!(told(&presence, 10), [""; 0]);
+    arrive(&presence, user(102), 102, "p102", &[hall, quiet]);
+    assert_eq!(told(&presence, 20), ["p102 online"], "the quiet room need not wait for the busy one");
+    let (news, next) = presence.due(199);
+    assert_eq!((news, next), (vec![], Some(200)));
+    assert_eq!(told(&presence, 200), ["p101 online", "p102 online"]);
+    // Whoever comes while nothing was told for a while is told of at once.
+    let _ = told(&presence, 5_000);
+    arrive(&presence, user(103), 103, "p103", &[hall]);
+    assert_eq!(told(&presence, 5_001), ["p103 online"]);
+}
