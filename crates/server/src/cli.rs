@@ -15,7 +15,13 @@ use std::{fs, io::Write as _, path::Path, process::ExitCode, sync::Arc, time::Du
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use systemd::Systemd;
 
@@ -96,6 +102,7 @@ pub fn command() -> Command {
                 .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON object"))
                 .after_help("Examples:\n  mesh-server config\n  mesh-server config --json | jq -r .DATABASE_URL.value"),
         )
+        // Each of them says what it takes when it is asked for (`defer`): a starting server asks for none.
         .subcommand(doctor::command())
         .subcommand(health::command())
         .subcommand(user::command())
@@ -190,12 +197,14 @@ fn run(matches: &ArgMatches) -> Outcome {
 }
 
 fn log(config: &Config) {
-    let filter = EnvFilter::try_new(&config.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let begun = match config.log_format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+    // The settings were read: it is one.
+    let filter = config.log_level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.log_format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
     };
+    let begun = tracing_subscriber::registry().with(filter).with(lines).try_init();
     // Somebody else's subscriber is as good.
     drop(begun);
 }

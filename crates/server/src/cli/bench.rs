@@ -68,11 +68,16 @@ fn file(name: &'static str, help: &'static str) -> Arg {
 }
 
 pub(super) fn command() -> Command {
+    Command::new("bench")
+        .about("Measure a server under load, checking that every delivery comes once and in order")
+        .defer(described)
+}
+
+fn described(new: Command) -> Command {
     let all = std::iter::once(PossibleValue::new("all").help("Every one of these"));
     let scenarios = SCENARIOS.iter().map(|(name, help)| PossibleValue::new(*name).help(*help)).chain(all);
     let flag = |name, help| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
-    Command::new("bench")
-        .about("Measure a server under load, checking that every delivery comes once and in order")
+    new
         .args_conflicts_with_subcommands(true)
         .subcommand_negates_reqs(true)
         .subcommand(seed::command())

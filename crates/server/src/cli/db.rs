@@ -19,6 +19,10 @@ fn url(name: &'static str, help: &'static str) -> Arg {
 }
 
 pub(super) fn command() -> Command {
+    Command::new("db").about("Work with whole databases").defer(described)
+}
+
+fn described(new: Command) -> Command {
     let copy = Command::new("copy")
         .about("Copy a house from one database to another, from SQLite to PostgreSQL or back")
         .arg(url("FROM", "A DATABASE_URL, or @FILE for a file that holds one; its server should be stopped"))
@@ -37,9 +41,7 @@ pub(super) fn command() -> Command {
              argument is seen by everybody who can list processes: @FILE hides it.\nExit status: 0 where all was copied, 1 \
              where it was not, 2 for a URL that cannot be used.",
         );
-    Command::new("db")
-        .about("Work with whole databases")
-        .subcommand_required(true)
+    new.subcommand_required(true)
         .arg_required_else_help(true)
         .after_help("Example:\n  mesh-server db copy sqlite:///./mesh.db postgresql://mesh@localhost/mesh --verify")
         .subcommand(copy)

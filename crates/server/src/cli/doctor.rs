@@ -79,13 +79,16 @@ struct Office<'a> {
 pub(super) fn command() -> Command {
     Command::new("doctor")
         .about("Check what is around the server: proxy, database, TURN, Gotify, clock, files")
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON object"))
-        .after_help(
-            "It takes the server's settings and changes nothing. Run it beside the running server, as the same user in \
+        .defer(described)
+}
+
+fn described(new: Command) -> Command {
+    new.arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON object")).after_help(
+        "It takes the server's settings and changes nothing. Run it beside the running server, as the same user in \
              the same folder. The exit status is 0 where all is well, 1 where something is wrong, 2 where a setting \
              cannot be used.\n\nExamples:\n  mesh-server doctor\n  \
              mesh-server doctor --json | jq '.checks[] | select(.status == \"failed\")'",
-        )
+    )
 }
 
 /// Ends a check that takes too long.

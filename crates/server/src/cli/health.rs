@@ -15,9 +15,14 @@ use crate::{config::Config, outbound};
 const PATIENCE: &str = "5";
 
 pub(super) fn command() -> Command {
-    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     Command::new("healthcheck")
         .about("Ask the running server whether it lives; for Docker, and for scripts")
+        .defer(described)
+}
+
+fn described(new: Command) -> Command {
+    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    new
         .arg(flag("ready", "Whether it takes work (/ready), not only whether it lives (/health)"))
         .arg(flag("json", "As one JSON object"))
         .arg(

@@ -23,8 +23,11 @@ const MAX_MINUTES: i64 = 30 * 24 * 60;
 const MAX_INPUT: u64 = 64 * 1024;
 
 pub(super) fn command() -> Command {
-    Command::new("token")
-        .about("Make an access token, or look into one")
+    Command::new("token").about("Make an access token, or look into one").defer(described)
+}
+
+fn described(new: Command) -> Command {
+    new
         .subcommand_required(true)
         .arg_required_else_help(true)
         .after_help(

@@ -55,6 +55,11 @@ fn on_one(verb: &'static str, about: &'static str, example: &'static str) -> Com
 pub(super) fn command() -> Command {
     Command::new("user")
         .about("Manage accounts; works beside a running server, which notices within a second")
+        .defer(described)
+}
+
+fn described(new: Command) -> Command {
+    new
         .subcommand_required(true)
         .arg_required_else_help(true)
         .after_help(

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::cidr::Cidr;
 use super::values::{CorsOrigins, JwtAlgorithm, LogFormat, Registration, Secret, TurnTransport};
@@ -244,7 +244,7 @@ fn is_host_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
 }
 
-/// A level, or a filter of `tracing`; returned as a filter.
+/// A level, or a filter by target and level (`Targets` of `tracing-subscriber`); returned as a filter.
 pub(super) fn log_filter(text: &str) -> Parsed<String> {
     let expected =
         || "expected DEBUG, INFO, WARNING, ERROR, TRACE or a filter such as info,mesh_server=debug".to_owned();
@@ -254,12 +254,12 @@ pub(super) fn log_filter(text: &str) -> Parsed<String> {
             "warn" | "warning" => Ok("warn".to_owned()),
             level @ ("trace" | "debug" | "info" | "error" | "off") => Ok(level.to_owned()),
             // A bare word would be a target at TRACE: `LOG_LEVEL=VERBOSE` silences everything, and nobody means that.
-            _ if !part.contains(['=', '[']) => Err(expected()),
+            _ if !part.contains('=') => Err(expected()),
             _ => Ok(part.to_owned()),
         }
     });
     let filter = parts.collect::<Result<Vec<_>, _>>()?.join(",");
-    EnvFilter::try_new(&filter).map_err(|_| expected())?;
+    filter.parse::<Targets>().map_err(|_| expected())?;
     Ok(filter)
 }
 
