@@ -1,6 +1,7 @@
-//! Password hashing, on threads of its own, one for each core, which run where nobody else wants to. A thread that is
-//! merely nice may go on for milliseconds when another one wakes; one of Linux' idle class is put aside at once, and a
-//! core that runs nothing else counts as free. So a storm of logins takes what chat leaves over.
+//! Password hashing, on threads of its own, one for each core but one, which run where nobody else wants to. A thread that
+//! is merely nice may go on for milliseconds when another one wakes; one of Linux' idle class is put aside at once, and a
+//! core that runs nothing else counts as free. So a storm of logins takes what chat leaves over. The core left out is for
+//! what the scheduler cannot see: two that it counts are often one that is shared.
 
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ impl Hasher {
     /// # Errors
     /// Where a thread cannot be started: a sentence.
     pub fn start() -> Result<Self, String> {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
         let (jobs, queue) = crossbeam_channel::bounded(WAITING * threads);
         for index in 0..threads {
             let queue = queue.clone();

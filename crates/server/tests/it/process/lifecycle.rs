@@ -68,9 +68,10 @@ async fn password_threads_step_back_behind_everything() {
     let database = Database::new();
     let server = Binary::start(&database, &[]);
     let cores = std::thread::available_parallelism().unwrap().get();
+    let hashing = (cores - 1).max(1);
     // They do so first of all, but by themselves: the server may be a moment ahead of them.
     soon("the threads to step back", async {
-        while classes(server.pid(), "bcrypt-") != vec![(19, SCHED_IDLE); cores] {
+        while classes(server.pid(), "bcrypt-") != vec![(19, SCHED_IDLE); hashing] {
             tokio::task::yield_now().await;
         }
     })
