@@ -11,7 +11,7 @@ pub const PEER_PACE_MS: u64 = 200;
 /// so that a hundred who come back at once are a few writes to each who is there, not a hundred. What a telling costs
 /// grows with the room, and so does the pause.
 pub fn room_pause_ms(peers: usize) -> u64 {
-    (peers as u64 * 2).clamp(20, 250)
+    (peers as u64 * 4).clamp(20, 400)
 }
 
 /// Milliseconds between two summaries of one room.

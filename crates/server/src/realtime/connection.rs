@@ -281,7 +281,12 @@ impl Connection {
         while !queue.is_empty() && !*deaf {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = queue.io_slices(&mut slices);
-            match Pin::new(&mut *io).poll_write_vectored(cx, &slices[..filled]) {
+            let io = Pin::new(&mut *io);
+            let written = match &slices[..filled] {
+                [one] => io.poll_write(cx, one),
+                several => io.poll_write_vectored(cx, several),
+            };
+            match written {
                 Poll::Ready(Ok(written)) => queue.consume(written),
                 Poll::Ready(Err(_)) => *deaf = true,
                 Poll::Pending => break,
