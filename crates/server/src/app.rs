@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use mesh_protocol::{UserId, model::User};
+
 use crate::{
     clock::Clock,
     config::Config,
@@ -10,8 +12,8 @@ use crate::{
     metrics::Metrics,
     push::Push,
     service::{
-        admin::Counted, audit::Failures, auth::Callers, hashing::Hasher, limits::Limits, presence::Presence,
-        profiles::Profiles,
+        admin::Counted, audit::Failures, auth::Callers, believed::Believed, hashing::Hasher, limits::Limits,
+        presence::Presence,
     },
     store::Db,
     tasks::Tasks,
@@ -41,7 +43,7 @@ pub struct App {
     /// Logins seen lately, so that a request costs no query.
     pub callers: Arc<Callers>,
     /// Accounts seen lately, likewise.
-    pub profiles: Profiles,
+    pub profiles: Believed<UserId, User>,
     /// What was tried lately, against guessing.
     pub limits: Limits,
     /// Which failed logins the audit log may still take.
@@ -82,7 +84,7 @@ impl App {
             clock,
             presence: Presence::default(),
             callers,
-            profiles: Profiles::default(),
+            profiles: Believed::default(),
             limits: Limits::new(config.login_attempts),
             login_failures: Failures::default(),
             counted: Counted::default(),

@@ -297,6 +297,14 @@ impl Connection {
         if std::mem::take(taken) && self.command.is_some() {
             self.heard_at = Instant::now();
         }
+        // TLS may hold what the socket did not take; in the clear there is nothing to do.
+        if queue.is_empty() && !*deaf {
+            match Pin::new(&mut *io).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => *deaf = true,
+                Poll::Pending => return turn,
+            }
+        }
         if *deaf {
             queue.consume(queue.len_bytes());
             // Whoever hung up without a word may have said something before; where it parts, all is said.
@@ -304,12 +312,6 @@ impl Connection {
         }
         if !queue.is_empty() {
             return turn;
-        }
-        // TLS may hold what the socket did not take; in the clear there is nothing to do.
-        match Pin::new(&mut *io).poll_flush(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => return Turn::End,
-            Poll::Pending => return turn,
         }
         // All is said, and heard.
         if self.phase == (Phase::Parting { heard: true }) {

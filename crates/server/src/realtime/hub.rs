@@ -296,7 +296,7 @@ impl Hub {
         if let Some(topic) = self.topic(room) {
             let but = origin.map(|o| o.conn);
             match event {
-                RoomEvent::Read { user, .. } => locked(&topic).tell_read(&shared, *user, but),
+                RoomEvent::Read { user, .. } => locked(&topic).tell_read(&shared, *user, but, &self.encoder),
                 _ => locked(&topic).tell(Class::Ordered, &shared, but, &self.encoder),
             }
         }
@@ -348,7 +348,7 @@ impl Hub {
         if let Some(topic) = self.topic(room) {
             let payload = TypingNow { room_id: room, user_id: user, typing };
             let frame = self.encoder.event_from(&payload, peer, &room.to_string(), None);
-            locked(&topic).tell_others(&frame, user);
+            locked(&topic).tell_others(&frame, user, &self.encoder);
         }
     }
 

@@ -238,8 +238,7 @@ impl Topic {
     /// Tells all listeners something without a number, in one frame or several; not the connection `but`, which gets a
     /// copy of its own.
     pub(super) fn tell(&mut self, class: Class, frame: &Bytes, but: Option<u64>, encoder: &Encoder) {
-        let others = self.listeners.iter().filter(|l| Some(l.number) != but).map(|l| &l.conn);
-        encoder.writers.write(others.filter(|conn| conn.queue(class, std::iter::once(frame.clone()))));
+        self.hand_out(frame, encoder, |listener| (Some(listener.number) != but).then_some(class));
         if self.joining > 0 && class == Class::Ordered && self.aside.len() < ASIDE_LIMIT {
             self.aside.push((class, frame.clone()));
         }
@@ -247,18 +246,24 @@ impl Topic {
 
     /// Tells all listeners how far `user` has read: the user's other devices for sure, others unless they are slow. The
     /// connection `but` gets a copy of its own.
-    pub(super) fn tell_read(&mut self, frame: &Bytes, user: UserId, but: Option<u64>) {
-        for listener in self.listeners.iter().filter(|l| Some(l.number) != but) {
-            let own = listener.conn.user == user;
-            listener.conn.push(if own { Class::Ordered } else { Class::Ephemeral }, frame.clone());
-        }
+    pub(super) fn tell_read(&self, frame: &Bytes, user: UserId, but: Option<u64>, encoder: &Encoder) {
+        self.hand_out(frame, encoder, |listener| {
+            let class = if listener.conn.user == user { Class::Ordered } else { Class::Ephemeral };
+            (Some(listener.number) != but).then_some(class)
+        });
     }
 
     /// Tells all listeners but those of `user` something that is worth nothing later.
-    pub(super) fn tell_others(&self, frame: &Bytes, user: UserId) {
-        for listener in self.listeners.iter().filter(|l| l.conn.user != user) {
-            listener.conn.push(Class::Ephemeral, frame.clone());
-        }
+    pub(super) fn tell_others(&self, frame: &Bytes, user: UserId, encoder: &Encoder) {
+        self.hand_out(frame, encoder, |listener| (listener.conn.user != user).then_some(Class::Ephemeral));
+    }
+
+    /// Queues frames for the listeners for whom `class` gives one, and has them written.
+    fn hand_out(&self, frames: &Bytes, encoder: &Encoder, class: impl Fn(&Listener) -> Option<Class>) {
+        encoder.writers.write(self.listeners.iter().filter_map(|listener| {
+            let begun = listener.conn.queue(class(listener)?, std::iter::once(frames.clone()));
+            begun.then_some(&listener.conn)
+        }));
     }
 
     /// `user`, whose connections are `conns`, receives nothing from here on.

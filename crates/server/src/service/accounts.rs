@@ -219,12 +219,12 @@ pub async fn login(app: &Arc<App>, request: LoginRequest, client: ClientInfo) ->
 /// 401 where it is gone.
 pub async fn me(app: &App, caller: &Caller) -> Result<User> {
     let (id, now) = (caller.user_id, app.clock.now_ms());
-    if let Some(user) = app.profiles.get(id, now) {
-        return Ok(user);
+    if let Some(user) = app.profiles.get(&id, now) {
+        return Ok((*user).clone());
     }
     let asked = app.profiles.ask();
     let account = app.db.read(move |tx| store::users::by_id(tx, id)).await?.ok_or_else(gone)?;
-    app.profiles.remember(&account.user, now, asked);
+    app.profiles.remember(id, Arc::new(account.user.clone()), now, asked);
     Ok(account.user)
 }
 
@@ -249,7 +249,7 @@ pub async fn update_me(app: &App, caller: &Caller, request: UpdateMeRequest) -> 
         })
         .await;
     // Whatever came of it: a commit whose outcome was lost may have been made.
-    app.profiles.forget(id);
+    app.profiles.forget(&id);
     changed
 }
 

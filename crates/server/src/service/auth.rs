@@ -1,12 +1,6 @@
 //! Who calls.
 
-use std::{
-    fmt::Write as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt::Write as _, sync::Arc};
 
 use mesh_protocol::{
     SessionId, UserId,
@@ -15,6 +9,7 @@ use mesh_protocol::{
 use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
+use super::believed::{Believed, REMEMBERED};
 use crate::{
     app::App,
     domain::happening::Happening,
@@ -72,11 +67,6 @@ impl Caller {
 /// How a personal access token begins, so that scanners for secrets know it.
 pub(super) const PAT_PREFIX: &str = "mesh_pat_";
 
-/// How long a login's state is believed without asking the store, milliseconds. Revocations within this process
-/// forget it at once; this is the backstop for those that another one made, which must be prompt within a second.
-pub(super) const BELIEVED_MS: i64 = 900;
-/// Logins remembered at most.
-const REMEMBERED: usize = 20_000;
 /// A login's last use is written down when the last note of it is older, milliseconds.
 const TOUCH_MS: i64 = 5 * 60_000;
 
@@ -87,37 +77,24 @@ struct Seen {
     /// What a personal access token may do, and when it ends, Unix milliseconds.
     scopes: Option<Scopes>,
     ends_at: Option<i64>,
-    at_ms: i64,
 }
 
 /// The logins seen lately.
 pub struct Callers {
-    seen: Cache<SessionId, Arc<Seen>>,
+    seen: Believed<SessionId, Seen>,
     /// Which personal access token has a hash: that never changes, and tells nothing of whether it is still good.
     tokens: Cache<String, SessionId>,
-    /// How often something was forgotten: what was read of the store before that is not remembered.
-    forgotten: AtomicU64,
 }
 
 impl Callers {
     /// None yet.
     pub fn new() -> Self {
-        Self { seen: Cache::new(REMEMBERED), tokens: Cache::new(REMEMBERED), forgotten: AtomicU64::new(0) }
+        Self { seen: Believed::default(), tokens: Cache::new(REMEMBERED) }
     }
 
     /// What was believed of a login is asked again: its account has another role.
     pub fn forget(&self, session: SessionId) {
-        self.forgotten.fetch_add(1, Ordering::SeqCst);
-        self.seen.remove(&session);
-    }
-
-    /// Remembers what the store said, unless something was forgotten since `read`.
-    fn remember(&self, session: SessionId, seen: Arc<Seen>, read: u64) {
-        self.seen.insert(session, seen);
-        // Whoever forgets counts first: one of the two takes it away again.
-        if self.forgotten.load(Ordering::SeqCst) != read {
-            self.seen.remove(&session);
-        }
+        self.seen.forget(&session);
     }
 
     /// Hears what was committed before whoever asked for it has the answer: nothing is believed of logins that ended.
@@ -226,7 +203,7 @@ async fn look_up(app: &App, session: SessionId, now_ms: i64) -> Result<Option<Se
                 app.db.submit(key, move |tx| store::sessions::touch(tx, session, now_ms), drop);
             }
             let (user, username, role) = (login.user, login.username.into(), login.role);
-            Some(Seen { user, username, role, scopes: None, ends_at: None, at_ms: now_ms })
+            Some(Seen { user, username, role, scopes: None, ends_at: None })
         }
         (None, Some(token)) => {
             let over = token.expires_at.is_some_and(|at| at <= now_ms);
@@ -234,7 +211,7 @@ async fn look_up(app: &App, session: SessionId, now_ms: i64) -> Result<Option<Se
                 app.db.submit(key, move |tx| store::tokens::touch(tx, session, now_ms), drop);
             }
             let (user, username, role, ends_at) = (token.user, token.username.into(), token.role, token.expires_at);
-            Some(Seen { user, username, role, scopes: Some(token.scopes), ends_at, at_ms: now_ms })
+            Some(Seen { user, username, role, scopes: Some(token.scopes), ends_at })
         }
         (None, None) => None,
     })
@@ -242,16 +219,16 @@ async fn look_up(app: &App, session: SessionId, now_ms: i64) -> Result<Option<Se
 
 async fn by_session(app: &App, session: SessionId, expires_at: i64) -> Result<Caller> {
     let now_ms = app.clock.now_ms();
-    let seen = match app.callers.seen.get(&session) {
-        Some(seen) if (now_ms - seen.at_ms).abs() < BELIEVED_MS => seen,
-        _ => {
-            let read = app.callers.forgotten.load(Ordering::SeqCst);
+    let seen = match app.callers.seen.get(&session, now_ms) {
+        Some(seen) => seen,
+        None => {
+            let asked = app.callers.seen.ask();
             let Some(seen) = look_up(app, session, now_ms).await? else {
                 app.callers.forget(session);
                 return Err(ended());
             };
             let seen = Arc::new(seen);
-            app.callers.remember(session, seen.clone(), read);
+            app.callers.seen.remember(session, seen.clone(), now_ms, asked);
             seen
         }
     };

@@ -1,5 +1,7 @@
 //! Rooms: what they are called, who finds them, and how one is entered live.
 
+use std::sync::Arc;
+
 use mesh_protocol::{
     RoomId, UserId,
     event::room::Joined,
@@ -24,7 +26,7 @@ use crate::{
     },
     error::{Error, Fields, Result},
     service::auth::Caller,
-    store::{self, Tx, audit::Target, rooms::After},
+    store::{self, Tx, audit::Target, members::Standing, rooms::After},
 };
 
 /// The one place that decides whether a caller may do something in a room. A private room of others does not exist
@@ -207,34 +209,24 @@ pub(super) fn close(tx: &mut Tx<'_>, id: RoomId, now: i64) -> Result<Vec<UserId>
 /// 404 where it is absent, or private and the caller is not in it; 403 where the caller is banned from it.
 pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<(Joined, u64)> {
     let user = caller.user_id;
-    // Whoever is in it already, nearly everybody, is answered with one question to the store.
+    // Those online who are listed, the caller among them.
     let (_, online) = app.presence.online_in(room, JOINED_MEMBERS);
-    let asked = online.clone();
-    let found = app
-        .db
-        .read(move |tx| {
-            let standing = store::members::standing(tx, room, user)?.ok_or_else(Error::room_not_found)?;
-            let members = match standing.role {
-                Some(_) => roster(tx, room, standing.member_count, &asked)?,
-                None => Vec::new(),
-            };
-            Ok((standing, members))
-        })
-        .await?;
-    let (standing, mut members) = match found {
-        (standing, members) if standing.role.is_some() => (standing, members),
-        (standing, _) if standing.visibility != Visibility::Public => return Err(Error::room_not_found()),
-        _ => {
+    let others = online.into_iter().filter(|other| *other != user);
+    let listed: Arc<[UserId]> = std::iter::once(user).chain(others).take(JOINED_MEMBERS).collect();
+    let online = listed.clone();
+    // Whoever is in it already, nearly everybody, is answered with one question to the store.
+    let found = app.db.read(move |tx| look_in(tx, room, user, &online)).await?;
+    let (standing, mut members) = match found.0 {
+        Standing { role: Some(_), .. } => found,
+        Standing { visibility: Visibility::Public, .. } => {
             let now = app.clock.now_ms();
-            let online: Vec<_> = std::iter::once(user).chain(online).take(JOINED_MEMBERS).collect();
             let entered = move |tx: &mut Tx<'_>| {
                 members::enter(tx, room, user, now)?;
-                let standing = store::members::standing(tx, room, user)?.ok_or_else(Error::room_not_found)?;
-                let members = roster(tx, room, standing.member_count, &online)?;
-                Ok((standing, members))
+                look_in(tx, room, user, &listed)
             };
             app.db.write(room.uuid().as_u128(), entered).await?
         }
+        _ => return Err(Error::room_not_found()),
     };
     let role = standing.role.ok_or_else(Error::room_not_found)?;
     let (online_count, _) = app.presence.online_in(room, 0);
@@ -253,6 +245,16 @@ pub async fn join(app: &App, caller: &Caller, room: RoomId) -> Result<(Joined, u
         terminals: Vec::new(),
     };
     Ok((joined, standing.purged_seq))
+}
+
+/// How `user` stands in a room, and whom a member is told of.
+fn look_in(tx: &mut Tx<'_>, room: RoomId, user: UserId, online: &[UserId]) -> Result<(Standing, Vec<Member>)> {
+    let standing = store::members::standing(tx, room, user)?.ok_or_else(Error::room_not_found)?;
+    let members = match standing.role {
+        Some(_) => roster(tx, room, standing.member_count, online)?,
+        None => Vec::new(),
+    };
+    Ok((standing, members))
 }
 
 /// At most 200 of a room's `count` members, those who are `online` among them: what a join costs is bounded, however

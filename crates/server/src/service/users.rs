@@ -212,13 +212,15 @@ pub async fn update(app: &App, admin: &Admin, id: UserId, request: UpdateUserReq
     };
     let wanted = Change { role: request.role, disabled: request.disabled, password_hash, profile };
     let (admin, trail) = (admin.clone(), admin.trail(app));
-    let changed = app.db.write(0, move |tx| {
-        admin.still(tx)?;
-        change(tx, &trail, id, &wanted)
-    });
-    let changed = changed.await;
-    app.profiles.forget(id);
-    let changed = changed?;
+    let outcome = app
+        .db
+        .write(0, move |tx| {
+            admin.still(tx)?;
+            change(tx, &trail, id, &wanted)
+        })
+        .await;
+    app.profiles.forget(&id);
+    let changed = outcome?;
     changed.sessions.into_iter().for_each(|session| app.callers.forget(session));
     Ok(changed.user)
 }

@@ -16,7 +16,7 @@ use postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    db::{Cell, Conn, Job, Param, Queues, Row, Sink, Tx, batch, judge, queue, thread, wrote},
+    db::{Cell, Conn, Param, Queues, Row, Sink, Tx, Waiting, batch, judge, queue, thread, wrote},
     tls,
 };
 use crate::{
@@ -241,7 +241,7 @@ pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
     Ok(Queues { writers, readers, failed: dead, figures })
 }
 
-fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, figures: &metrics::Store) {
+fn read_loop(session: &mut Session, jobs: &Receiver<Waiting>, figures: &metrics::Store) {
     while let Ok(mut job) = jobs.recv() {
         let began = Instant::now();
         if let Err(e) = session.connect() {
@@ -265,7 +265,7 @@ fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, figures: &met
     }
 }
 
-fn write_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, sink: &Sink, figures: &metrics::Store) {
+fn write_loop(session: &mut Session, jobs: &Receiver<Waiting>, sink: &Sink, figures: &metrics::Store) {
     let mut waiting = Vec::new();
     while batch(jobs, &mut waiting, figures) {
         // Savepoints cost a third of the throughput: a group runs without, and job by job where one of them failed
@@ -316,7 +316,7 @@ struct Spoiled {
 /// Runs jobs in one transaction, commits it and tells what they published; or takes all of it back.
 fn transaction(
     session: &mut Session,
-    jobs: &mut [Box<dyn Job>],
+    jobs: &mut [Waiting],
     sink: &Sink,
     figures: &metrics::Store,
 ) -> Result<(), Spoiled> {
@@ -348,7 +348,7 @@ fn transaction(
     }
 }
 
-fn run_all(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Happening>, Option<Error>> {
+fn run_all(session: &mut Session, jobs: &mut [Waiting]) -> Result<Vec<Happening>, Option<Error>> {
     session.connect().map_err(|e| {
         session.trouble = Some(Trouble::Unreachable);
         Error::internal(e)

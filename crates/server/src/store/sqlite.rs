@@ -9,7 +9,7 @@ use std::{
 use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OpenFlags, config::DbConfig, types::ValueRef};
 
-use super::db::{Cell, Conn, Job, Param, Queues, Row, Sink, Tx, batch, judge, queue, thread, wrote};
+use super::db::{Cell, Conn, Param, Queues, Row, Sink, Tx, Waiting, batch, judge, queue, thread, wrote};
 use crate::{
     error::{Error, Result},
     metrics::{self, Trouble},
@@ -276,7 +276,7 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
     Ok(Queues { writers: vec![writer], readers, failed: dead, figures })
 }
 
-fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, figures: &metrics::Store) {
+fn read_loop(session: &mut Session, jobs: &Receiver<Waiting>, figures: &metrics::Store) {
     while let Ok(mut job) = jobs.recv() {
         let began = Instant::now();
         session.trouble = None;
@@ -289,7 +289,7 @@ fn read_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, figures: &met
     }
 }
 
-fn write_loop(session: &mut Session, jobs: &Receiver<Box<dyn Job>>, sink: &Sink, figures: &metrics::Store) {
+fn write_loop(session: &mut Session, jobs: &Receiver<Waiting>, sink: &Sink, figures: &metrics::Store) {
     let mut waiting = Vec::new();
     while batch(jobs, &mut waiting, figures) {
         match transaction(session, &mut waiting, sink, figures) {
@@ -324,7 +324,7 @@ fn given_up(figures: &metrics::Store, trouble: Option<Trouble>, error: Error) ->
 /// Runs jobs in one transaction, commits it and tells what they published; or takes all of it back.
 fn transaction(
     session: &mut Session,
-    jobs: &mut [Box<dyn Job>],
+    jobs: &mut [Waiting],
     sink: &Sink,
     figures: &metrics::Store,
 ) -> Result<(), (Option<Trouble>, Error)> {
@@ -351,7 +351,7 @@ fn transaction(
 }
 
 /// Runs jobs in one transaction with one flush; what they published.
-fn commit(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<Vec<crate::domain::happening::Happening>> {
+fn commit(session: &mut Session, jobs: &mut [Waiting]) -> Result<Vec<crate::domain::happening::Happening>> {
     (session.trouble, session.wrote) = (None, false);
     let changes = session.conn.total_changes();
     session.control("BEGIN IMMEDIATE").map_err(failed)?;

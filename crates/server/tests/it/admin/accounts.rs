@@ -148,8 +148,12 @@ async fn a_password_reset_ends_every_login() {
 async fn a_role_counts_at_once() {
     let (server, ana, ben) = ana_and_ben().await;
     assert_eq!(server.get("/api/admin/stats", &ben).await.0, 403);
-    assert_eq!(patch(&server, &ana, &ben.id, json!({"role": "admin"})).await.0, 200);
+    assert_eq!(server.get("/api/auth/me", &ben).await.1["role"], "user");
+    let change = json!({"role": "admin", "display_name": "Ben B."});
+    assert_eq!(patch(&server, &ana, &ben.id, change).await.0, 200);
     assert_eq!(server.get("/api/admin/stats", &ben).await.0, 200);
+    let (_, me) = server.get("/api/auth/me", &ben).await;
+    assert_eq!((&me["role"], &me["display_name"]), (&json!("admin"), &json!("Ben B.")));
     assert_eq!(patch(&server, &ben, &ana.id, json!({"role": "user"})).await.0, 200);
     assert_eq!(server.get("/api/admin/stats", &ana).await.0, 403);
     server.stop().await;

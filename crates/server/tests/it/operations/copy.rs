@@ -383,21 +383,24 @@ async fn goes_on(
     server.stop().await
 }
 
+/// Makes a new SQLite house's tables, and runs a script on them.
+fn filled(house: &Database, script: &str) {
+    let mut command = Binary::command(house.dir.path());
+    command.args(["migrate", "up"]).env("DATABASE_URL", &house.url);
+    assert_eq!(output(command).0, Some(0));
+    rusqlite::Connection::open(house.sqlite_file().unwrap()).unwrap().execute_batch(script).unwrap();
+}
+
 /// Who watches sees how far it is; a program's log is left alone (`copied`).
 #[test]
 fn a_terminal_sees_how_far_a_copy_is() {
     let Some((here, there, _)) = both("a copy that is watched") else { return };
-    let mut command = Binary::command(here.dir.path());
-    command.args(["migrate", "up"]).env("DATABASE_URL", &here.url);
-    assert_eq!(output(command).0, Some(0));
-    let conn = rusqlite::Connection::open(here.sqlite_file().unwrap()).unwrap();
-    conn.execute_batch(
+    filled(
+        &here,
         "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 4999) \
          INSERT INTO users (id, username, username_key, display_name, password_hash, role, created_at) \
             SELECT 'u' || n, 'ana' || n, 'ana' || n, 'Ana', 'x', 'user', 1 FROM n",
-    )
-    .unwrap();
-    drop(conn);
+    );
     let mut command = Command::new("script");
     command.args(["-qefc", &format!("{EXE} db copy {} {} --verify", here.url, there.url), "/dev/null"]);
     command.stdin(Stdio::null()).current_dir(here.dir.path());
@@ -414,11 +417,8 @@ fn a_terminal_sees_how_far_a_copy_is() {
 #[test]
 fn a_hundred_thousand_messages_move_both_ways() {
     let Some((here, there, back)) = both("a copy of 100,000 messages") else { return };
-    let mut command = Binary::command(here.dir.path());
-    command.args(["migrate", "up"]).env("DATABASE_URL", &here.url);
-    assert_eq!(output(command).0, Some(0));
-    let conn = rusqlite::Connection::open(here.sqlite_file().unwrap()).unwrap();
-    conn.execute_batch(
+    filled(
+        &here,
         "PRAGMA synchronous = OFF; BEGIN; \
          INSERT INTO users (id, username, username_key, display_name, password_hash, role, created_at) \
             VALUES ('u', 'ana', 'ana', 'Ana', 'x', 'admin', 1); \
@@ -428,9 +428,7 @@ fn a_hundred_thousand_messages_move_both_ways() {
          WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 99999) \
          INSERT INTO messages (room_id, seq, id, user_id, content, created_at) \
             SELECT 'room ' || (n % 10), n / 10 + 1, 'id ' || n, 'u', 'message ' || n || ' of the house', n FROM n; COMMIT",
-    )
-    .unwrap();
-    drop(conn);
+    );
     let first = copied(&here, &there);
     let second = copied(&there, &back);
     assert_eq!(first["messages"].0, 100_000);

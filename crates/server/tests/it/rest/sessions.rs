@@ -213,8 +213,12 @@ async fn people_change_what_they_are_called() {
     let server = Server::start().await;
     let ana = server.register("ana").await;
     let patch = async |body: Value| server.ask("PATCH", "/api/auth/me", Some(&ana.token), Some(body)).await;
+    // Asked before, so that it is remembered: what is changed is seen all the same.
+    let (_, before) = server.get("/api/auth/me", &ana).await;
+    assert_eq!((&before["display_name"], &before["email"]), (&json!("ana"), &Value::Null));
     let (status, user) = patch(json!({"display_name": " Ana M. ", "email": "ana@example.org"})).await;
     assert_eq!((status, &user["display_name"], &user["email"]), (200, &json!("Ana M."), &json!("ana@example.org")));
+    assert_eq!(server.get("/api/auth/me", &ana).await, (200, user));
     let (_, user) = patch(json!({})).await;
     assert_eq!(user["email"], "ana@example.org", "what is absent stays");
     let (_, user) = patch(json!({"email": null})).await;
