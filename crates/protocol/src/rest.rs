@@ -288,6 +288,10 @@ pub struct Health {
     /// `ok`.
     #[schema(example = "ok")]
     pub status: String,
+    /// With `/ready`, what an operator should know though the server works: `clock_jumped` for ten minutes after the wall clock was
+    /// moved. Absent where there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One field that a request got wrong.

@@ -12,7 +12,7 @@ use crate::{
     metrics::Metrics,
     push::Push,
     service::{
-        admin::Counted, audit::Failures, auth::Callers, believed::Believed, hashing::Hasher, limits::Limits,
+        admin::Counted, audit::Failures, auth::Callers, believed::Believed, hashing::Hasher, health::ClockJump, limits::Limits,
         presence::Presence,
     },
     store::Db,
@@ -50,6 +50,8 @@ pub struct App {
     pub login_failures: Failures,
     /// How much of everything there was lately.
     pub counted: Counted,
+    /// Whether the wall clock was moved lately.
+    pub clock_jump: ClockJump,
     /// When this process started, Unix milliseconds.
     pub started_ms: i64,
     /// Where push goes.
@@ -80,6 +82,7 @@ impl App {
             db,
             metrics,
             tasks,
+            clock_jump: ClockJump::default(),
             started_ms: clock.now_ms(),
             clock,
             presence: Presence::default(),

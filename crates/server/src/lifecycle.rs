@@ -127,8 +127,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
                 () = tokio::time::sleep(WATCH) => {}
                 () = watching.tasks.hard_stop() => break,
             }
-            if (drift(&watching.clock) - known).abs() > CLOCK_JUMP_MS {
-                known = drift(&watching.clock);
+            let jump_ms = drift(&watching.clock) - known;
+            if jump_ms.abs() > CLOCK_JUMP_MS {
+                known += jump_ms;
+                tracing::warn!(jump_ms, "the wall clock was moved");
                 hub_watched.clock_moved();
             }
             // Whoever keeps work away from a server that is not ready must not keep it so.

@@ -17,8 +17,8 @@ use crate::{
     service::{self, auth::Caller},
 };
 
-fn ok() -> Json<Health> {
-    Json(Health { status: "ok".to_owned() })
+fn ok(warnings: Vec<String>) -> Json<Health> {
+    Json(Health { status: "ok".to_owned(), warnings })
 }
 
 /// What this server is and can do
@@ -68,7 +68,7 @@ pub(super) async fn jwks(State(app): State<Arc<App>>) -> Response {
     responses((status = 200, description = "It lives.", body = Health)),
 )]
 pub(super) async fn health() -> Json<Health> {
-    ok()
+    ok(Vec::new())
 }
 
 /// Whether the server can take work
@@ -83,7 +83,7 @@ pub(super) async fn health() -> Json<Health> {
 )]
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>> {
     service::health::ready(&app).await?;
-    Ok(ok())
+    Ok(ok(service::health::warnings(&app)))
 }
 
 /// The figures: Prometheus' text, or OpenMetrics where `Accept` asks for it. Not in the OpenAPI document, as it may

@@ -370,6 +370,7 @@ impl Hub {
     /// The wall clock has jumped: every connection judges its times anew.
     pub fn clock_moved(&self) {
         self.app.metrics.clock_jumps.add(1);
+        self.app.clock_jump.note();
         self.ticks.wake();
         let conns: Vec<_> = locked(&self.people).by_peer.values().map(|held| held.conn.clone()).collect();
         for conn in conns {

@@ -1,6 +1,9 @@
 //! Whether the server can do its work.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use crate::{
     app::App,
@@ -11,6 +14,29 @@ use crate::{
 
 /// How long the database may take to give a sign of life.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a moved clock is told of.
+const JUMP_TOLD: Duration = Duration::from_secs(600);
+
+/// When the wall clock was last found to have been moved, by the steady clock.
+#[derive(Default)]
+pub struct ClockJump(Mutex<Option<Instant>>);
+
+impl ClockJump {
+    /// It was moved now.
+    pub fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_recent(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < JUMP_TOLD)
+    }
+}
+
+/// What an operator should know though the server works, in words for programs.
+pub fn warnings(app: &App) -> Vec<String> {
+    app.clock_jump.is_recent().then(|| "clock_jumped".to_owned()).into_iter().collect()
+}
 
 /// What keeps the server from its work, as far as is known without asking the database: a word and a sentence.
 pub fn trouble(app: &App) -> Option<(&'static str, &'static str)> {

@@ -270,13 +270,16 @@ async fn a_clock_that_jumps_loses_nothing() {
     a.join(&room).await;
     b.join(&room).await;
     let jumps = server.app.metrics.clock_jumps.get();
+    assert_eq!(server.ask("GET", "/ready", None, None).await, (200, json!({"status": "ok"})));
     const DAY: i64 = 86_400;
     for (n, jump) in [0, DAY, -2 * DAY, DAY].into_iter().enumerate() {
         server.advance(jump);
         let said = a.say(&room, &format!("m{n}")).await;
         assert_eq!(said["payload"]["message"]["seq"], n as u64 + 1);
         assert_eq!(b.next_of("chat.message.created").await["payload"]["message"]["content"], format!("m{n}"));
-        assert_eq!(server.ask("GET", "/ready", None, None).await.0, 200);
+        let ready = json!({"status": "ok", "warnings": ["clock_jumped"]});
+        assert_eq!(server.ask("GET", "/ready", None, None).await, (200, ready));
+        assert_eq!(server.ask("GET", "/health", None, None).await, (200, json!({"status": "ok"})));
     }
     assert!(server.app.metrics.clock_jumps.get() >= jumps + 3);
     let mut again = server.peer(&ben).await;
