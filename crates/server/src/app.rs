@@ -12,8 +12,8 @@ use crate::{
     metrics::Metrics,
     push::Push,
     service::{
-        admin::Counted, audit::Failures, auth::Callers, believed::Believed, hashing::Hasher, health::ClockJump, limits::Limits,
-        presence::Presence,
+        admin::Counted, audit::Failures, auth::Callers, believed::Believed, hashing::Hasher, health::ClockJump,
+        limits::Limits, presence::Presence,
     },
     store::Db,
     tasks::Tasks,
