@@ -107,7 +107,7 @@ fn described(new: Command) -> Command {
         .arg(number("size", "BYTES", "A message's content").default_value("128"))
         .arg(Arg::new("rate").long("rate").value_name("PER SECOND").value_parser(decimal).help("Messages a second (fanout: 20)"))
         .arg(Arg::new("seconds").long("seconds").value_name("N").value_parser(decimal).help("How long it goes on"))
-        .arg(flag("reference", "Also measure a bare broadcaster at the same rate (fanout; `all` does it anyway)"))
+        .arg(flag("reference", "Also measure a bare broadcaster (idle, fanout; `all` does it anyway)"))
         .arg(flag("quick", "Small sizes, to see that all works; the figures say nothing of speed"))
         .arg(file("json", "Write everything as JSON"))
         .arg(file("html", "Write one page with plots"))

@@ -17,6 +17,7 @@ use std::{
 use crossbeam_channel::{Receiver, SendError, Sender};
 use tokio::sync::oneshot;
 
+pub use super::row::Row;
 use super::{postgres, sqlite};
 use crate::{
     config::DatabaseUrl,
@@ -75,60 +76,6 @@ impl<'a, T: Into<Param<'a>>> From<Option<T>> for Param<'a> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
     }
-}
-
-/// A column of a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cell {
-    /// NULL.
-    Null,
-    /// BIGINT.
-    Int(i64),
-    /// TEXT.
-    Text(String),
-}
-
-/// A row of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row(pub(super) Vec<Cell>);
-
-impl Row {
-    /// The number in a column that is never NULL.
-    pub fn int(&self, column: usize) -> Result<i64> {
-        self.opt_int(column)?.ok_or_else(|| unexpected(column, "NULL"))
-    }
-
-    /// The number in a column.
-    pub fn opt_int(&self, column: usize) -> Result<Option<i64>> {
-        match self.0.get(column) {
-            Some(Cell::Int(value)) => Ok(Some(*value)),
-            Some(Cell::Null) => Ok(None),
-            other => Err(unexpected(column, &format!("{other:?}"))),
-        }
-    }
-
-    /// The number in a column that is never NULL and never below zero.
-    pub fn count(&self, column: usize) -> Result<u64> {
-        u64::try_from(self.int(column)?).map_err(|_| unexpected(column, "a negative number"))
-    }
-
-    /// The text in a column that is never NULL.
-    pub fn text(&self, column: usize) -> Result<&str> {
-        self.opt_text(column)?.ok_or_else(|| unexpected(column, "NULL"))
-    }
-
-    /// The text in a column.
-    pub fn opt_text(&self, column: usize) -> Result<Option<&str>> {
-        match self.0.get(column) {
-            Some(Cell::Text(value)) => Ok(Some(value)),
-            Some(Cell::Null) => Ok(None),
-            other => Err(unexpected(column, &format!("{other:?}"))),
-        }
-    }
-}
-
-fn unexpected(column: usize, found: &str) -> Error {
-    Error::internal(format!("column {column} of an answer holds {found}"))
 }
 
 /// The connection inside a [`Tx`].

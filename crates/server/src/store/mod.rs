@@ -19,6 +19,7 @@ pub mod purge;
 pub mod push;
 pub mod room_invites;
 pub mod rooms;
+pub mod row;
 pub mod search;
 pub mod seed;
 pub mod sessions;

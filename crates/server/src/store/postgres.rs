@@ -16,7 +16,7 @@ use postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    db::{Cell, Conn, Param, Queues, Row, Sink, Tx, Waiting, batch, judge, queue, thread, wrote},
+    db::{Conn, Param, Queues, Row, Sink, Tx, Waiting, batch, judge, queue, thread, wrote},
     tls,
 };
 use crate::{
@@ -193,15 +193,15 @@ impl Session {
 }
 
 fn read_row(row: &postgres::Row) -> Result<Row, postgres::Error> {
-    let mut cells = Vec::with_capacity(row.len());
+    let mut out = Row::with_capacity(row.len(), 0);
     for (index, column) in row.columns().iter().enumerate() {
-        cells.push(if *column.type_() == Type::INT8 {
-            row.try_get::<_, Option<i64>>(index)?.map_or(Cell::Null, Cell::Int)
+        out.push(if *column.type_() == Type::INT8 {
+            row.try_get::<_, Option<i64>>(index)?.into()
         } else {
-            row.try_get::<_, Option<String>>(index)?.map_or(Cell::Null, Cell::Text)
+            row.try_get::<_, Option<&str>>(index)?.into()
         });
     }
-    Ok(Row(cells))
+    Ok(out)
 }
 
 /// How to reach the database of a URL.

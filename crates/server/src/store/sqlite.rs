@@ -9,7 +9,7 @@ use std::{
 use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OpenFlags, config::DbConfig, types::ValueRef};
 
-use super::db::{Cell, Conn, Param, Queues, Row, Sink, Tx, Waiting, batch, judge, queue, thread, wrote};
+use super::db::{Conn, Param, Queues, Row, Sink, Tx, Waiting, batch, judge, queue, thread, wrote};
 use crate::{
     error::{Error, Result},
     metrics::{self, Trouble},
@@ -175,18 +175,19 @@ impl Session {
         bind(&mut statement, params)?;
         let columns = statement.column_count();
         let mut rows = statement.raw_query();
-        let mut out = Vec::new();
-        while let Some(row) = rows.next().map_err(failed)? {
-            let mut cells = Vec::with_capacity(columns);
+        let mut out: Vec<Row> = Vec::new();
+        while let Some(found) = rows.next().map_err(failed)? {
+            // Rows of an answer are alike.
+            let mut row = Row::with_capacity(columns, out.last().map_or(0, Row::texts_len));
             for column in 0..columns {
-                cells.push(match row.get_ref(column).map_err(failed)? {
-                    ValueRef::Null => Cell::Null,
-                    ValueRef::Integer(value) => Cell::Int(value),
-                    ValueRef::Text(text) => Cell::Text(String::from_utf8_lossy(text).into_owned()),
+                match found.get_ref(column).map_err(failed)? {
+                    ValueRef::Null => row.push(Param::Null),
+                    ValueRef::Integer(value) => row.push(Param::Int(value)),
+                    ValueRef::Text(text) => row.push(Param::Text(&String::from_utf8_lossy(text))),
                     other => return Err(Error::internal(format!("column {column} is {}", other.data_type()))),
-                });
+                }
             }
-            out.push(Row(cells));
+            out.push(row);
         }
         Ok(out)
     }
@@ -276,17 +277,38 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
     Ok(Queues { writers: vec![writer], readers, failed: dead, figures })
 }
 
+/// Runs jobs that read. One sees one state of the database; those that wait when it begins see the same, since that costs
+/// SQLite less than a state for each statement.
 fn read_loop(session: &mut Session, jobs: &Receiver<Waiting>, figures: &metrics::Store) {
-    while let Ok(mut job) = jobs.recv() {
-        let began = Instant::now();
-        session.trouble = None;
-        job.run(&mut Tx { conn: Conn::Sqlite(session), published: Vec::new() });
-        if let Some(trouble) = session.trouble {
-            tracing::error!(trouble = trouble.code(), "something could not be read: {}", trouble.meaning());
+    while let Ok(first) = jobs.recv() {
+        let mut next = Some(first);
+        while let Some(job) = next {
+            let began = Instant::now();
+            // Where it fails, each statement reads for itself, and says why it can't.
+            let _ = session.control("BEGIN");
+            read(session, job, figures);
+            // Whoever came later may know of something that was committed since.
+            next = jobs.try_recv().ok();
+            while let Some(job) = next.take_if(|job| job.submitted() <= began) {
+                read(session, job, figures);
+                next = jobs.try_recv().ok();
+            }
+            if !session.conn.is_autocommit() && session.control("COMMIT").is_err() {
+                let _ = session.control("ROLLBACK");
+            }
         }
-        figures.read.since(began);
-        job.done(Ok(()));
     }
+}
+
+fn read(session: &mut Session, mut job: Waiting, figures: &metrics::Store) {
+    let began = Instant::now();
+    session.trouble = None;
+    job.run(&mut Tx { conn: Conn::Sqlite(session), published: Vec::new() });
+    if let Some(trouble) = session.trouble {
+        tracing::error!(trouble = trouble.code(), "something could not be read: {}", trouble.meaning());
+    }
+    figures.read.since(began);
+    job.done(Ok(()));
 }
 
 fn write_loop(session: &mut Session, jobs: &Receiver<Waiting>, sink: &Sink, figures: &metrics::Store) {

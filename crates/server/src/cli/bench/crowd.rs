@@ -12,6 +12,7 @@ use super::{
     target::{Settings, Target},
     usage::Stretch,
     watch::Watch,
+    wire::Socket,
 };
 
 /// Accounts, and rooms, among which connections are spread.
@@ -69,7 +70,38 @@ pub(super) async fn idle(bench: &Bench) -> Fallible<Outcome> {
     if let Some(cpu) = cost.cpu {
         out.figure("cpu_seconds_per_thousand", "CPU seconds a thousand connections", cpu / count as f64 * 1e3, "s");
     }
+    if bench.options.reference {
+        drop(target);
+        let (limit, cpu) = accepted_by_limit(count).await?;
+        out.figure("limit_accepted_per_second", "a bare broadcaster: upgrades a second", limit, "");
+        if let Some(cpu) = cpu {
+            let name = "a bare broadcaster: CPU seconds a thousand connections";
+            out.figure("limit_cpu_seconds_per_thousand", name, cpu / count as f64 * 1e3, "s");
+        }
+        let share = rate / limit;
+        out.judged("accepted_of_limit", "connections a second, of the bare broadcaster's", share, "", Goal::AtLeast(0.5));
+    }
     Ok(out)
+}
+
+/// How many connections the bare broadcaster accepts in a second, opened as those of [`idle`] but without a token, a
+/// hello or a room; and its CPU time for all of them.
+async fn accepted_by_limit(count: usize) -> Fallible<(f64, Option<f64>)> {
+    let target = Target::start_limit().await?;
+    load::settle(target.process).await?;
+    let stretch = Stretch::begin(target.process)?;
+    let watch = Watch::begin("idle: a bare broadcaster", "connections", stretch);
+    let addr = target.addr.clone();
+    let opened = load::many(count, AT_ONCE, &watch.done, move |_| {
+        let addr = addr.clone();
+        async move { Socket::upgrade(&addr, "/").await }
+    });
+    let there = opened.await?;
+    let seconds = stretch.begun().elapsed().as_secs_f64();
+    load::settle(target.process).await?;
+    let cost = stretch.end()?;
+    drop((there, watch.end().await));
+    Ok((count as f64 / seconds, cost.cpu))
 }
 
 /// All connections drop and resume at once, each some messages behind.

@@ -97,8 +97,7 @@ impl Listener {
         let mut socket = Socket::open(addr, token).await?;
         let mut early = Vec::new();
         let mut reader = Reader::default();
-        let joined = socket.join(room, since, |frame| early.extend(reader.change(frame).map(|(_, seq)| seq))).await?;
-        let last = joined["last_seq"].as_u64().ok_or("a join was answered without last_seq")?;
+        let last = socket.join(room, since, |frame| early.extend(reader.change(frame).map(|(_, seq)| seq))).await?;
         let mut listener = Self::new(socket, since.unwrap_or(last));
         early.into_iter().for_each(|seq| listener.follow.hear(seq));
         Ok((listener, last))

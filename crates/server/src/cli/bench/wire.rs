@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, io};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -42,7 +42,7 @@ impl Socket {
             json!({"type": "system.hello", "id": "hello", "payload": {"peer_type": "client", "version": "bench"}});
         socket.say(&[hello.to_string()]).await?;
         let welcome = socket.answer("hello", |_| {}).await?;
-        socket.peer = welcome["peer_id"].as_str().unwrap_or_default().into();
+        socket.peer = text_of(&welcome, "peer_id").unwrap_or_default().into();
         Ok(socket)
     }
 
@@ -73,14 +73,15 @@ impl Socket {
         Ok(Self { io, rest, bytes: 0, peer: Box::default() })
     }
 
-    /// Joins a room; `each` gets whatever comes up to the answer and with it. The answer's payload.
-    pub(super) async fn join(&mut self, room: &str, since: Option<u64>, each: impl FnMut(&[u8])) -> Fallible<Value> {
+    /// Joins a room; `each` gets whatever comes up to the answer and with it. The room's last number.
+    pub(super) async fn join(&mut self, room: &str, since: Option<u64>, each: impl FnMut(&[u8])) -> Fallible<u64> {
         let payload = match since {
             Some(since) => json!({"room_id": room, "since_seq": since}),
             None => json!({"room_id": room}),
         };
         self.say(&[json!({"type": "room.join", "id": "join", "payload": payload}).to_string()]).await?;
-        self.answer("join", each).await
+        let joined = self.answer("join", each).await?;
+        number_of(&joined, "last_seq").ok_or_else(|| "a join was answered without last_seq".to_owned())
     }
 
     /// Writes events, as one piece.
@@ -92,25 +93,26 @@ impl Socket {
         self.io.write_all(&out).await.map_err(broken)
     }
 
-    /// Reads until the answer to `id` has come; everything else of the same pieces goes to `each`.
-    pub(super) async fn answer(&mut self, id: &str, mut each: impl FnMut(&[u8])) -> Fallible<Value> {
+    /// Reads until the answer to `id` has come; everything else of the same pieces goes to `each`. The answer as it came:
+    /// it is large, and to read all of it would cost more than to send it.
+    pub(super) async fn answer(&mut self, id: &str, mut each: impl FnMut(&[u8])) -> Fallible<Vec<u8>> {
         let key = format!("\"reply_to\":\"{id}\"");
         let mut answer = None;
         while answer.is_none() {
             self.read(|frame| {
                 if answer.is_none() && find(&frame[..frame.len().min(512)], key.as_bytes()).is_some() {
-                    answer = Some(serde_json::from_slice::<Value>(frame));
+                    answer = Some(frame.to_vec());
                 } else {
                     each(frame);
                 }
             })
             .await?;
         }
-        let Some(Ok(mut answer)) = answer else { return Err("the server's answer is no JSON".to_owned()) };
-        if answer["type"] == "system.error" {
-            return Err(format!("the server refused: {}", answer["payload"]));
+        let answer = answer.unwrap_or_default();
+        if answer.starts_with(br#"{"type":"system.error""#) {
+            return Err(format!("the server refused: {}", String::from_utf8_lossy(&answer)));
         }
-        Ok(answer["payload"].take())
+        Ok(answer)
     }
 
     /// Waits until something comes and gives every complete text frame. May be dropped while it waits.
@@ -256,10 +258,21 @@ impl Reader {
     }
 }
 
+/// What stands behind the first of this name.
+fn value_of<'a>(frame: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let key = format!("\"{name}\":");
+    find(frame, key.as_bytes()).map(|at| &frame[at + key.len()..])
+}
+
 /// A whole number that stands under a name.
 pub(super) fn number_of(frame: &[u8], name: &str) -> Option<u64> {
-    let key = format!("\"{name}\":");
-    find(frame, key.as_bytes()).map(|at| digits(&frame[at + key.len()..]))
+    value_of(frame, name).map(digits)
+}
+
+/// A text that stands under a name, and needs no escapes.
+fn text_of<'a>(frame: &'a [u8], name: &str) -> Option<&'a str> {
+    let text = value_of(frame, name)?.strip_prefix(b"\"")?;
+    std::str::from_utf8(&text[..memchr::memchr(b'"', text)?]).ok()
 }
 
 /// The time that a message's author wrote at its beginning: see [`super::load::said_at`].

@@ -7,7 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     backup,
-    db::{Cell, Conn, Param, Row, Tx},
+    db::{Conn, Param, Tx},
+    row::Row,
     migrate, postgres, search, sqlite,
 };
 use crate::{config::DatabaseUrl, error::Error};
@@ -77,14 +78,14 @@ struct Sum {
 impl Sum {
     fn add(&mut self, row: &Row) {
         let mut hash = Sha256::new();
-        for cell in &row.0 {
+        for cell in row.cells() {
             match cell {
-                Cell::Null => hash.update([0]),
-                Cell::Int(value) => {
+                Param::Null => hash.update([0]),
+                Param::Int(value) => {
                     hash.update([1]);
                     hash.update(value.to_be_bytes());
                 }
-                Cell::Text(text) => {
+                Param::Text(text) => {
                     hash.update([2]);
                     hash.update((text.len() as u64).to_be_bytes());
                     hash.update(text);
@@ -111,14 +112,6 @@ fn list(names: &[String]) -> String {
     names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
 }
 
-fn param(cell: &Cell) -> Param<'_> {
-    match cell {
-        Cell::Null => Param::Null,
-        Cell::Int(value) => Param::Int(*value),
-        Cell::Text(text) => Param::Text(text),
-    }
-}
-
 /// Walks a table in pages, by its key.
 fn walk(tx: &mut Tx<'_>, part: &Part, mut each: impl FnMut(Vec<Row>) -> Result<(), Error>) -> Result<(), Error> {
     let (columns, table, key) = (list(&part.columns), quoted(&part.name), list(&part.key));
@@ -127,14 +120,17 @@ fn walk(tx: &mut Tx<'_>, part: &Part, mut each: impl FnMut(Vec<Row>) -> Result<(
     let next = format!("SELECT {columns} FROM {table} WHERE ({key}) > ({marks}) ORDER BY {key} LIMIT {PAGE}");
     let places: Vec<usize> =
         part.key.iter().filter_map(|key| part.columns.iter().position(|column| column == key)).collect();
-    let mut last: Option<Vec<Cell>> = None;
+    let mut last: Option<Row> = None;
     loop {
         let rows = match &last {
             None => tx.rows_of(&first, &[])?,
-            Some(cells) => tx.rows_of(&next, &cells.iter().map(param).collect::<Vec<_>>())?,
+            Some(end) => {
+                let key: Vec<_> = places.iter().filter_map(|place| end.cell(*place)).collect();
+                tx.rows_of(&next, &key)?
+            }
         };
         let Some(end) = rows.last() else { return Ok(()) };
-        last = Some(places.iter().filter_map(|place| end.0.get(*place).cloned()).collect());
+        last = Some(end.clone());
         let whole = rows.len() == PAGE;
         each(rows)?;
         if !whole {
@@ -241,7 +237,7 @@ fn table(
     let mut refused = None;
     walk(&mut source.tx(), part, |rows| {
         rows.iter().for_each(|row| sum.add(row));
-        let params: Vec<Param<'_>> = rows.iter().flat_map(|row| row.0.iter().map(param)).collect();
+        let params: Vec<Param<'_>> = rows.iter().flat_map(Row::cells).collect();
         let written = if rows.len() == PAGE {
             target.tx().exec_of(&whole, &params)
         } else {
