@@ -286,3 +286,41 @@ async fn readers_change_nothing(store: Store) {
     assert!(outcome.is_err(), "a reader wrote");
     assert!(store.log(room).await.is_empty());
 }
+
+/// On SQLite all that a job reads is of one state; whoever asks after a commit sees it, though others still read an older one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_sees_one_state_and_who_asks_later_the_newest() {
+    let store = Store::new(Database::sqlite()).await;
+    let ana = store.person("ana").await;
+    let room = store.room(ana, Visibility::Private, 0).await;
+    let last_seq = move |tx: &mut store::Tx<'_>| Ok(store::members::standing(tx, room, ana)?.unwrap().last_seq);
+    let (begin, begun) = mpsc::channel::<()>();
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    // As many as can read at once: the next one waits for one of their threads.
+    let readers: Vec<_> = (0..std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8))
+        .map(|_| {
+            let (db, wait, begin) = (store.db.clone(), wait.clone(), Mutex::new(begin.clone()));
+            tokio::spawn(async move {
+                let job = move |tx: &mut store::Tx<'_>| {
+                    let first = last_seq(tx)?;
+                    begin.lock().unwrap().send(()).unwrap();
+                    let _ = wait.lock().unwrap().recv();
+                    Ok((first, last_seq(tx)?))
+                };
+                db.read(job).await.unwrap()
+            })
+        })
+        .collect();
+    let all = readers.len();
+    let begun = tokio::task::spawn_blocking(move || (0..all).for_each(|_| begun.recv().unwrap()));
+    soon("all readers to begin", begun).await.unwrap();
+    assert_eq!(store.say(store.line(room, ana, "news")).await.unwrap(), (1, true));
+    let mut late = Box::pin(store.db.read(last_seq));
+    assert!(futures_util::poll!(&mut late).is_pending());
+    drop(go);
+    for reader in readers {
+        assert_eq!(soon("a reader", reader).await.unwrap(), (0, 0), "it saw two states");
+    }
+    assert_eq!(soon("who asked later", late).await.unwrap(), 1, "it saw an older state than it knew of");
+}
