@@ -79,7 +79,13 @@ pub(super) async fn idle(bench: &Bench) -> Fallible<Outcome> {
             out.figure("limit_cpu_seconds_per_thousand", name, cpu / count as f64 * 1e3, "s");
         }
         let share = rate / limit;
-        out.judged("accepted_of_limit", "connections a second, of the bare broadcaster's", share, "", Goal::AtLeast(0.5));
+        out.judged(
+            "accepted_of_limit",
+            "connections a second, of the bare broadcaster's",
+            share,
+            "",
+            Goal::AtLeast(0.5),
+        );
     }
     Ok(out)
 }

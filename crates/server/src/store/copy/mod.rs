@@ -8,8 +8,9 @@ use sha2::{Digest as _, Sha256};
 use super::{
     backup,
     db::{Conn, Param, Tx},
+    migrate, postgres,
     row::Row,
-    migrate, postgres, search, sqlite,
+    search, sqlite,
 };
 use crate::{config::DatabaseUrl, error::Error};
 use catalog::Part;
