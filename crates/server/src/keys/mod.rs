@@ -8,7 +8,8 @@ mod signing;
 #[cfg(test)]
 mod tests;
 
-use jsonwebtoken::{Algorithm, Header, Validation};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, Header};
 use mesh_protocol::{SessionId, UserId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -75,7 +76,6 @@ pub struct Keys {
     /// The first signs, all verify; never empty.
     keys: Vec<SigningKey>,
     algorithm: Algorithm,
-    validation: Validation,
     issuer: String,
     /// The first seals and derives, all open; never empty.
     roots: Vec<Root>,
@@ -107,12 +107,7 @@ impl Keys {
         let mut seen = std::collections::HashSet::new();
         keys.retain(|key| seen.insert(key.id.clone()));
         let algorithm = signing::algorithm(algorithm);
-        let mut validation = Validation::new(algorithm);
-        // The claims are judged here, by the clock that was passed in.
-        validation.set_required_spec_claims(&[""; 0]);
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        Ok(Self { keys, algorithm, validation, issuer: config.public_url.clone(), roots, ids: ids.clone() })
+        Ok(Self { keys, algorithm, issuer: config.public_url.clone(), roots, ids: ids.clone() })
     }
 
     /// Who issues the tokens: `MESH_PUBLIC_URL`.
@@ -141,17 +136,17 @@ impl Keys {
     /// 401 `token_expired` or `token_invalid`.
     pub fn verify<C: DeserializeOwned>(&self, typ: &str, token: &str, now: i64) -> Result<C> {
         let claims = self.signed(typ, token).ok_or_else(invalid)?;
-        let frame = Frame::deserialize(&claims).map_err(|_| invalid())?;
+        let frame: Frame = serde_json::from_slice(&claims).map_err(|_| invalid())?;
         let latest = now.saturating_add(LEEWAY);
         if frame.iss != self.issuer || frame.iat > latest || frame.nbf.is_some_and(|nbf| nbf > latest) {
             return Err(invalid());
         }
-        let claims = C::deserialize(claims).map_err(|_| invalid())?;
+        let claims = serde_json::from_slice(&claims).map_err(|_| invalid())?;
         if frame.exp <= now { Err(expired()) } else { Ok(claims) }
     }
 
-    /// The claims of a token of a type that one of the keys signed.
-    fn signed(&self, typ: &str, token: &str) -> Option<Value> {
+    /// The claims, in JSON, of a token of a type that one of the keys signed.
+    fn signed(&self, typ: &str, token: &str) -> Option<Vec<u8>> {
         if token.len() > MAX_TOKEN {
             return None;
         }
@@ -160,10 +155,15 @@ impl Keys {
         if header.alg != self.algorithm || header.typ.as_deref() != Some(typ) || header.crit.is_some() {
             return None;
         }
+        let (message, signature) = token.rsplit_once('.')?;
+        let (_, claims) = message.split_once('.')?;
         let named = |key: &&SigningKey| header.kid.as_ref().is_none_or(|id| *id == key.id);
-        self.keys.iter().filter(named).find_map(|key| {
-            jsonwebtoken::decode::<Value>(token, &key.decoding, &self.validation).ok().map(|data| data.claims)
-        })
+        let has_signed = |key: &SigningKey| {
+            let verified = jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.decoding, self.algorithm);
+            verified.unwrap_or(false)
+        };
+        // Nothing of the claims is read before.
+        self.keys.iter().filter(named).any(has_signed).then(|| BASE64_URL_SAFE_NO_PAD.decode(claims).ok())?
     }
 
     /// Signs an access token for `seconds` from `now` (Unix seconds).

@@ -427,7 +427,9 @@ fn the_published_keys_are_public_and_verify() {
         let print = read.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).unwrap();
         assert_eq!(jwk["kid"], json!(print));
         let key = DecodingKey::from_jwk(&read).unwrap();
-        assert!(jsonwebtoken::decode::<Value>(access(&ours), &key, &ours.validation).is_ok());
+        let mut theirs = jsonwebtoken::Validation::new(ours.algorithm);
+        theirs.validate_exp = false;
+        assert!(jsonwebtoken::decode::<Value>(access(&ours), &key, &theirs).is_ok());
     }
     for algorithm in [JwtAlgorithm::Hs256, JwtAlgorithm::Hs384, JwtAlgorithm::Hs512] {
         assert_eq!(keys(algorithm).jwks(), json!({"keys": []}));
