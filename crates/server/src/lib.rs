@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod outbound;
 pub mod push;
+mod queue;
 pub mod realtime;
 pub mod service;
 pub mod store;

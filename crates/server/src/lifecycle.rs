@@ -207,6 +207,8 @@ async fn serve(io: Stream, addr: SocketAddr, router: Router, tasks: &Tasks) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(64 * 1024)
+        // One piece is cheaper to write than two, also where it has to be put together.
+        .writev(false)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);

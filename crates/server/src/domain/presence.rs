@@ -9,9 +9,9 @@ use mesh_protocol::model::PeerStatus;
 pub const PEER_PACE_MS: u64 = 200;
 /// Milliseconds between two tellings of one room with so many connected peers: what changes meanwhile is told together,
 /// so that a hundred who come back at once are a few writes to each who is there, not a hundred. What a telling costs
-/// grows with the room, and so does the pause.
+/// grows with the room, and so does the pause, up to that of rooms that hear of numbers only.
 pub fn room_pause_ms(peers: usize) -> u64 {
-    (peers as u64 * 4).clamp(20, 400)
+    (peers as u64 * 10).clamp(20, ROOM_PACE_MS)
 }
 
 /// Milliseconds between two summaries of one room.

@@ -20,6 +20,9 @@ use crate::{
     service::{ice, presence::News},
 };
 
+/// How long what changes is gathered after a look: many who come at once wake the ticker once.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// What waits for its time.
 pub(super) struct Ticks {
     began: Instant,
@@ -65,10 +68,11 @@ pub(super) async fn run(hub: &Arc<Hub>) {
             next_ring.map(|at| u64::try_from(at.saturating_sub(wall)).unwrap_or(0)),
         ];
         let wait = waits.into_iter().flatten().min().map(|ms| Duration::from_millis(ms.max(1)));
+        tokio::time::sleep(GATHER).await;
         tokio::select! {
             () = async {
                 match wait {
-                    Some(wait) => tokio::time::sleep(wait).await,
+                    Some(wait) => tokio::time::sleep(wait.saturating_sub(GATHER)).await,
                     None => std::future::pending().await,
                 }
             } => {}

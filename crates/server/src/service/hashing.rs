@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    queue::{Receiver, Refused, Sender, queue},
+};
 
 /// Jobs that may wait, a thread: beyond it callers are told to try again. At 250 ms each this is a quarter of a minute.
 const WAITING: usize = 64;
@@ -30,12 +32,12 @@ impl Hasher {
     /// Where a thread cannot be started: a sentence.
     pub fn start() -> Result<Self, String> {
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
-        let (jobs, queue) = crossbeam_channel::bounded(WAITING * threads);
+        let (jobs, waiting) = queue(WAITING * threads);
         for index in 0..threads {
-            let queue = queue.clone();
+            let waiting = waiting.clone();
             std::thread::Builder::new()
                 .name(format!("bcrypt-{index}"))
-                .spawn(move || work(&queue))
+                .spawn(move || work(&waiting))
                 .map_err(|e| format!("cannot start a thread for passwords: {e}"))?;
         }
         Ok(Self { jobs, threads })
@@ -63,11 +65,11 @@ impl Hasher {
                 let _ = tell.send(job());
             }
         });
-        self.jobs.try_send(job).map_err(|e| match e {
-            TrySendError::Full(_) => {
+        self.jobs.send(job).map_err(|e| match e {
+            Refused::Full(_) => {
                 Error::unavailable("busy", "too many logins at once; try again", Duration::from_secs(2))
             }
-            TrySendError::Disconnected(_) => Error::internal("the threads for passwords are gone"),
+            Refused::Gone(_) => Error::internal("the threads for passwords are gone"),
         })?;
         told.await.map_err(|_| Error::internal("a password job panicked; the log says where"))
     }
@@ -91,9 +93,9 @@ fn step_back() {
     }
 }
 
-fn work(queue: &Receiver<Job>) {
+fn work(waiting: &Receiver<Job>) {
     step_back();
-    while let Ok(job) = queue.recv() {
+    while let Some(job) = waiting.next() {
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
     }
 }

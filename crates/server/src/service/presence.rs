@@ -37,6 +37,17 @@ struct Connected {
     hidden: HashSet<RoomId>,
 }
 
+impl Connected {
+    // From the last, as it is mostly the newest that is asked for: one user may have very many.
+    fn peer(&self, id: &PeerId) -> Option<&Peer> {
+        self.peers.iter().rev().find(|peer| peer.view.peer_id == *id)
+    }
+
+    fn peer_mut(&mut self, id: &PeerId) -> Option<&mut Peer> {
+        self.peers.iter_mut().rev().find(|peer| peer.view.peer_id == *id)
+    }
+}
+
 /// The connected members of a room.
 #[derive(Default)]
 struct Present {
@@ -127,7 +138,7 @@ impl Presence {
         let connected = users.entry(user).or_default();
         connected.arriving += 1;
         let report = Report { session, revision: 0, status: peer.status, lease_until: HERE };
-        match connected.peers.iter_mut().find(|older| older.view.peer_id == peer.peer_id) {
+        match connected.peer_mut(&peer.peer_id) {
             Some(older) => {
                 if older.standing.hear(report) {
                     older.before = older.view.status;
@@ -155,8 +166,7 @@ impl Presence {
             }
             state.show(user, &fresh);
         }
-        let found = state.users.get_mut(&user).and_then(|c| c.peers.iter_mut().find(|p| p.view.peer_id == *peer));
-        if let Some(found) = found {
+        if let Some(found) = state.users.get_mut(&user).and_then(|c| c.peer_mut(peer)) {
             let before = std::mem::replace(&mut found.before, found.view.status);
             state.change((user, peer.clone()), before, None);
         }
@@ -302,7 +312,7 @@ impl Presence {
 
 impl State {
     fn status(&self, (user, peer): (UserId, &PeerId)) -> PeerStatus {
-        let found = self.users.get(&user).and_then(|c| c.peers.iter().find(|p| p.view.peer_id == *peer));
+        let found = self.users.get(&user).and_then(|c| c.peer(peer));
         // What is here has a lease without end.
         found.map_or(PeerStatus::Offline, |peer| peer.standing.status(0))
     }
@@ -356,7 +366,7 @@ impl State {
         let gone = told.gone.take();
         let (user_id, peer_id) = key.clone();
         let there = self.users.get(&user_id).and_then(|connected| {
-            let peer = connected.peers.iter().find(|peer| peer.view.peer_id == peer_id)?;
+            let peer = connected.peer(&peer_id)?;
             Some((peer.view.peer_type, connected.rooms.iter().copied().collect()))
         });
         if let Some((peer_type, rooms)) = there.or(gone) {

@@ -14,7 +14,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, SendError, Sender};
 use tokio::sync::oneshot;
 
 pub use super::row::Row;
@@ -24,11 +23,12 @@ use crate::{
     domain::happening::Happening,
     error::{Error, Kind, Result},
     metrics,
+    queue::{Receiver, Refused, Sender},
     trace::{self, Span},
 };
 
 /// Jobs that may wait for a thread; beyond it callers are told to try again.
-const QUEUE: usize = 8 * 1024;
+pub(super) const QUEUE: usize = 8 * 1024;
 /// Jobs that share one transaction and one disk flush at most.
 pub(super) const BATCH: usize = 256;
 
@@ -350,14 +350,14 @@ impl Db {
     }
 
     fn enqueue(&self, queue: &Sender<Waiting>, job: Waiting) {
-        // Where several submit at once, some more may slip in.
-        if queue.len() >= QUEUE {
-            self.queues.figures.refused.add(1);
-            let wait = Duration::from_secs(1);
-            return refuse(job, Error::unavailable("busy", "the server has too much to do; try again", wait));
-        }
-        if let Err(SendError(job)) = queue.send(job) {
-            refuse(job, gone());
+        match queue.send(job) {
+            Ok(()) => {}
+            Err(Refused::Full(job)) => {
+                self.queues.figures.refused.add(1);
+                let wait = Duration::from_secs(1);
+                refuse(job, Error::unavailable("busy", "the server has too much to do; try again", wait));
+            }
+            Err(Refused::Gone(job)) => refuse(job, gone()),
         }
     }
 }
@@ -397,15 +397,6 @@ fn gone() -> Error {
 /// A job on its way to a thread.
 pub(super) type Waiting = Box<dyn Job>;
 
-/// A way to the store's threads.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "`Db::enqueue` keeps the bound: a channel with one takes the memory for all of it at the start"
-)]
-pub(super) fn queue() -> (Sender<Waiting>, Receiver<Waiting>) {
-    crossbeam_channel::unbounded()
-}
-
 /// Starts a store thread. One that panics marks the store as failed.
 pub(super) fn thread(name: &str, failed: Arc<AtomicBool>, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
     std::thread::Builder::new()
@@ -419,19 +410,11 @@ pub(super) fn thread(name: &str, failed: Arc<AtomicBool>, body: impl FnOnce() + 
         .map_err(|e| format!("cannot start the thread {name}: {e}"))
 }
 
-/// Takes the jobs that wait, at least one; none when every sender is gone.
+/// Takes the jobs that wait, at least one; false when every sender is gone.
 pub(super) fn batch(queue: &Receiver<Waiting>, into: &mut Vec<Waiting>, figures: &metrics::Store) -> bool {
-    match queue.recv() {
-        Ok(first) => {
-            figures.wait.since(first.submitted());
-            into.push(first);
-        }
-        Err(_) => return false,
+    let taken = queue.take(into, BATCH);
+    if let Some(first) = into.first() {
+        figures.wait.since(first.submitted());
     }
-    while into.len() < BATCH
-        && let Ok(next) = queue.try_recv()
-    {
-        into.push(next);
-    }
-    true
+    taken
 }

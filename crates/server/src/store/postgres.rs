@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::Receiver;
 use postgres::{
     Client, Config, Statement,
     error::SqlState,
@@ -16,13 +15,14 @@ use postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    db::{Conn, Param, Queues, Row, Sink, Tx, Waiting, batch, judge, queue, thread, wrote},
+    db::{Conn, Param, QUEUE, Queues, Row, Sink, Tx, Waiting, batch, judge, thread, wrote},
     tls,
 };
 use crate::{
     domain::happening::Happening,
     error::{Error, Result},
     metrics::{self, Trouble},
+    queue::{Receiver, queue},
 };
 
 const WRITERS: usize = 4;
@@ -226,13 +226,13 @@ pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
     let figures: Arc<metrics::Store> = Arc::default();
     let mut writers = Vec::new();
     for index in 0..WRITERS {
-        let (sender, jobs) = queue();
+        let (sender, jobs) = queue(QUEUE);
         let mut session = Session::new(way.clone(), false);
         let (sink, figures) = (sink.clone(), figures.clone());
         thread(&format!("pg-write-{index}"), dead.clone(), move || write_loop(&mut session, &jobs, &sink, &figures))?;
         writers.push(sender);
     }
-    let (readers, jobs) = queue();
+    let (readers, jobs) = queue(QUEUE);
     for index in 0..READERS {
         let mut session = Session::new(way.clone(), true);
         let (jobs, figures) = (jobs.clone(), figures.clone());
@@ -242,7 +242,7 @@ pub(super) fn open(url: &str, sink: Sink) -> Result<Queues, String> {
 }
 
 fn read_loop(session: &mut Session, jobs: &Receiver<Waiting>, figures: &metrics::Store) {
-    while let Ok(mut job) = jobs.recv() {
+    while let Some(mut job) = jobs.next() {
         let began = Instant::now();
         if let Err(e) = session.connect() {
             job.refuse_with(judge(figures, Some(Trouble::Unreachable), Error::internal(e)));

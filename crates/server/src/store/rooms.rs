@@ -12,8 +12,8 @@ use super::{
 use crate::error::{Error, Result};
 
 /// A room's columns beside the caller's membership `m`. A direct room bears the other one's name. What is unread is
-/// counted among the newest 5,000 messages, up to 1,000: somebody's own and deleted ones must not make it dear. Where
-/// all is read, nothing is counted.
+/// counted among what the newest 5,000 numbers name, up to 1,000: somebody's own and deleted messages must not make it
+/// dear. Where all is read, nothing is counted.
 macro_rules! room_columns {
     () => {
         "r.id, CASE WHEN r.kind = 'direct' THEN COALESCE((SELECT u.display_name FROM room_members o \
@@ -21,9 +21,9 @@ macro_rules! room_columns {
             ELSE r.name END, r.description, r.visibility, r.kind, r.owner_id, m.role, r.member_count, r.last_seq, \
          COALESCE(m.read_seq, 0), \
          CASE WHEN r.last_seq > m.read_seq THEN \
-            (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM (SELECT x.user_id, x.deleted_at FROM messages x \
-                WHERE x.room_id = m.room_id AND x.seq > m.read_seq ORDER BY x.seq DESC LIMIT 5000) newest \
-            WHERE newest.user_id <> m.user_id AND newest.deleted_at IS NULL LIMIT 1000) counted) ELSE 0 END, \
+            (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM messages x WHERE x.room_id = m.room_id \
+                AND x.seq > CASE WHEN r.last_seq - 5000 > m.read_seq THEN r.last_seq - 5000 ELSE m.read_seq END \
+                AND x.user_id <> m.user_id AND x.deleted_at IS NULL LIMIT 1000) counted) ELSE 0 END, \
          CASE WHEN r.last_seq > m.read_seq THEN \
             (SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM message_mentions y WHERE y.room_id = m.room_id \
             AND y.user_id = m.user_id AND y.seq > m.read_seq LIMIT 1000) counted) ELSE 0 END, \
@@ -37,12 +37,12 @@ statements! {
         created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, $7, $7)";
     FOR_USER = concat!("SELECT ", room_columns!(), " FROM rooms r \
         LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1 WHERE r.id = $2");
-    // Which rooms are on the page comes first: nothing is counted for the others.
+    // Which rooms are on the page comes first: nothing is counted for the others. In any order: to sort whole rows costs
+    // SQLite more than `list`.
     OF_USER = concat!("SELECT ", room_columns!(), " FROM (SELECT i.room_id FROM room_members i \
             JOIN rooms j ON j.id = i.room_id WHERE i.user_id = $1 AND (j.activity_at, j.id) < ($2, $3) \
             ORDER BY j.activity_at DESC, j.id DESC LIMIT $4) listed \
-        JOIN rooms r ON r.id = listed.room_id JOIN room_members m ON m.room_id = listed.room_id AND m.user_id = $1 \
-        ORDER BY r.activity_at DESC, r.id DESC");
+        JOIN rooms r ON r.id = listed.room_id JOIN room_members m ON m.room_id = listed.room_id AND m.user_id = $1");
     PUBLIC = concat!("SELECT ", room_columns!(), " FROM rooms r \
         LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1 \
         WHERE r.visibility = 'public' AND (r.activity_at, r.id) < ($2, $3) \
@@ -161,7 +161,10 @@ pub fn list(tx: &mut Tx<'_>, user: UserId, public: bool, after: &After, limit: u
         if public { PUBLIC } else { OF_USER },
         &[(&user.to_string()).into(), after.activity_at.into(), (&after.id).into(), limit.into()],
     )?;
-    rows.iter().map(|row| Ok((room(row)?, After { activity_at: row.int(14)?, id: row.text(0)?.to_owned() }))).collect()
+    let listed = |row| Ok((room(row)?, After { activity_at: row.int(14)?, id: row.text(0)?.to_owned() }));
+    let mut rooms = rows.iter().map(listed).collect::<Result<Vec<_>>>()?;
+    rooms.sort_by(|(_, one), (_, other)| (other.activity_at, &other.id).cmp(&(one.activity_at, &one.id)));
+    Ok(rooms)
 }
 
 /// Takes the room's next sequence number; none where there is no such room. The row stays locked until the

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OpenFlags, config::DbConfig, types::ValueRef};
 
-use super::db::{Conn, Param, Queues, Row, Sink, Tx, Waiting, batch, judge, queue, thread, wrote};
+use super::db::{Conn, Param, QUEUE, Queues, Row, Sink, Tx, Waiting, batch, judge, thread, wrote};
 use crate::{
     error::{Error, Result},
     metrics::{self, Trouble},
+    queue::{Receiver, queue},
 };
 
 /// Where the database lies.
@@ -183,7 +183,11 @@ impl Session {
                 match found.get_ref(column).map_err(failed)? {
                     ValueRef::Null => row.push(Param::Null),
                     ValueRef::Integer(value) => row.push(Param::Int(value)),
-                    ValueRef::Text(text) => row.push(Param::Text(&String::from_utf8_lossy(text))),
+                    // What is valid is found faster so than by the search for what is not.
+                    ValueRef::Text(text) => match std::str::from_utf8(text) {
+                        Ok(text) => row.push(Param::Text(text)),
+                        Err(_) => row.push(Param::Text(&String::from_utf8_lossy(text))),
+                    },
                     other => return Err(Error::internal(format!("column {column} is {}", other.data_type()))),
                 }
             }
@@ -244,7 +248,7 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
     };
     let dead = Arc::new(AtomicBool::new(false));
     let figures: Arc<metrics::Store> = Arc::default();
-    let (writer, jobs) = queue();
+    let (writer, jobs) = queue(QUEUE);
     if let Place::File(path) = &place {
         // SQLite would let the umask say who may read it; its log gets the database's permissions. What is wrong with
         // the place, SQLite tells.
@@ -260,7 +264,7 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
     // In memory, readers would hold the writer up: there is one connection for all.
     let readers = match place {
         Place::File(_) => {
-            let (sender, jobs) = queue();
+            let (sender, jobs) = queue(QUEUE);
             for index in 0..std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8) {
                 let mut session = Session::open(&place, &name, true).map_err(say)?;
                 let (jobs, figures) = (jobs.clone(), figures.clone());
@@ -280,7 +284,7 @@ pub(super) fn open(place: Place, sink: Sink) -> Result<Queues, String> {
 /// Runs jobs that read. One sees one state of the database; those that wait when it begins see the same, since that costs
 /// SQLite less than a state for each statement.
 fn read_loop(session: &mut Session, jobs: &Receiver<Waiting>, figures: &metrics::Store) {
-    while let Ok(first) = jobs.recv() {
+    while let Some(first) = jobs.next() {
         let mut next = Some(first);
         while let Some(job) = next {
             let began = Instant::now();
@@ -288,10 +292,10 @@ fn read_loop(session: &mut Session, jobs: &Receiver<Waiting>, figures: &metrics:
             let _ = session.control("BEGIN");
             read(session, job, figures);
             // Whoever came later may know of something that was committed since.
-            next = jobs.try_recv().ok();
+            next = jobs.next_now();
             while let Some(job) = next.take_if(|job| job.submitted() <= began) {
                 read(session, job, figures);
-                next = jobs.try_recv().ok();
+                next = jobs.next_now();
             }
             if !session.conn.is_autocommit() && session.control("COMMIT").is_err() {
                 let _ = session.control("ROLLBACK");

@@ -1,5 +1,7 @@
 //! Against guessing: limits by account and by address, and no difference between a wrong name and a wrong password.
 
+use std::sync::{Arc, Condvar, Mutex};
+
 use serde_json::{Value, json};
 
 use crate::kit::{PATIENCE, Server};
@@ -123,15 +125,16 @@ async fn where_too_many_passwords_wait_the_next_is_told_to_come_back() {
     let server = Server::start().await;
     server.register("ana").await;
     // Every thread for passwords is held up, and their queue is filled.
-    let (held, gate) = crossbeam_channel::bounded::<()>(0);
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let threads = server.app.hasher.threads();
-    let (begin, begun) = crossbeam_channel::bounded::<()>(threads);
+    let (begin, begun) = std::sync::mpsc::sync_channel::<()>(threads);
     let mut waiting = Vec::new();
     let refused = loop {
         let (begin, gate) = (begin.clone(), gate.clone());
         let mut job = Box::pin(server.app.hasher.run(move || {
             let _ = begin.try_send(());
-            let _ = gate.recv();
+            let (open, opened) = &*gate;
+            drop(opened.wait_while(open.lock().unwrap(), |open| !*open).unwrap());
         }));
         match futures_util::poll!(&mut job) {
             std::task::Poll::Pending => waiting.push(job),
@@ -149,7 +152,8 @@ async fn where_too_many_passwords_wait_the_next_is_told_to_come_back() {
     assert!(wait.is_some_and(|seconds| seconds >= 1), "Retry-After");
     // Nobody else is held up meanwhile.
     assert_eq!(server.ask("GET", "/health", None, None).await.0, 200);
-    drop(held);
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
     for job in waiting {
         job.await.unwrap();
     }
