@@ -21,7 +21,10 @@ use crate::{
     ids::Ids,
     keys::Keys,
     push::Push,
-    realtime::{hub::Hub, upgrade::upgrade},
+    realtime::{
+        hub::Hub,
+        upgrade::{Switch, upgrade},
+    },
     service::auth::Callers,
     store::{Db, backup, migrate},
     tasks::Tasks,
@@ -199,8 +202,12 @@ async fn accept(app: &Arc<App>, listener: TcpListener, router: Router, tls: Opti
 
 /// Serves one HTTP connection until it ends or becomes a WebSocket.
 async fn serve(io: Stream, addr: SocketAddr, router: Router, tasks: &Tasks) {
+    let switch = Switch::default();
+    let handed_on = switch.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(addr));
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(addr));
+        extensions.insert(handed_on.clone());
         router.clone().oneshot(request.map(Body::new))
     });
     let connection = http1::Builder::new()
@@ -211,16 +218,21 @@ async fn serve(io: Stream, addr: SocketAddr, router: Router, tasks: &Tasks) {
         .writev(false)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        () = tasks.soft_stop() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let outcome = {
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = tasks.soft_stop() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
+    // It is gone: what it has not handed on by now will not come.
     if let Err(e) = outcome {
         tracing::debug!(error = &e as &dyn std::error::Error, "an HTTP connection ended early");
+    } else if let Some(socket) = switch.take() {
+        socket.serve().await;
     }
 }
 

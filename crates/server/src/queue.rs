@@ -1,12 +1,16 @@
 //! The queue to threads of our own: the store's, and those for passwords.
 //!
-//! A thread that finds nothing sleeps at once: the next job is a round trip of some client away, and one that turns round
-//! for that long, as those of a general channel do, takes the core from whoever has the work.
+//! A thread that finds nothing gives way twice and then sleeps: where the cores are busy, whoever has its turn meanwhile
+//! brings the next job; where they are not, one that turns round for longer, as those of a general channel do, takes a core
+//! from whoever has work.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
+
+/// How often a thread gives way before it sleeps.
+const GIVE_WAY: u32 = 2;
 
 /// The state of a queue.
 struct State<T> {
@@ -101,8 +105,15 @@ impl<T> Receiver<T> {
 
     /// Sleeps until something waits, or nothing will come any more.
     fn sleep(&self) -> MutexGuard<'_, State<T>> {
-        let mut state = self.0.state();
+        let (mut state, mut given) = (self.0.state(), 0);
         while state.waiting.is_empty() && state.senders > 0 {
+            if given < GIVE_WAY {
+                given += 1;
+                drop(state);
+                std::thread::yield_now();
+                state = self.0.state();
+                continue;
+            }
             state.asleep += 1;
             // Whoever wakes for no reason is counted twice, and called once too often some day.
             state = self.0.more.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -102,7 +102,7 @@ pub struct Conn {
     pub user: UserId,
     /// The credential that it stands on; a renewal replaces it.
     caller: Mutex<Arc<Caller>>,
-    /// Its times are to be judged anew: the credential was renewed, or the clock moved.
+    /// Its times are to be judged anew: it is new, the credential was renewed, or the clock moved.
     pub(super) retimed: AtomicBool,
     /// It has been told its name: what is its own affair alone comes after that.
     pub(super) welcomed: AtomicBool,
@@ -124,7 +124,7 @@ impl Conn {
             number,
             user: caller.user_id,
             caller: Mutex::new(Arc::new(caller)),
-            retimed: AtomicBool::new(false),
+            retimed: AtomicBool::new(true),
             welcomed: AtomicBool::new(false),
             peer: OnceLock::new(),
             outbox: Mutex::new(Outbox {

@@ -138,8 +138,8 @@ pub(super) async fn serve(io: Stream, early: Bytes, hub: Arc<Hub>, conn: Arc<Con
         malformed: 0,
         flooding: 0,
         phase: Phase::Open,
-        // The first turn looks at every time.
-        timer: Box::pin(tokio::time::sleep_until(now)),
+        // The first turn looks at every time, and sets it.
+        timer: Box::pin(tokio::time::sleep_until(now + HEARTBEAT)),
         heard_at: now,
         next_ping: now + HEARTBEAT,
         ends_at: now,
@@ -197,42 +197,56 @@ impl Connection {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.conn.waker.register(cx.waker());
+        // What this task brings about itself it comes upon itself: it need not be woken for that.
+        drop(self.conn.waker.take());
+        let mut can_be_woken = false;
         for _ in 0..TURNS {
-            let mut worked = false;
-            self.part_if_asked();
-            match self.write(cx) {
-                Turn::Idle => {}
-                Turn::Worked => worked = true,
+            match self.turn(cx) {
+                Turn::Worked => {}
                 Turn::End => return Poll::Ready(()),
-            }
-            if let Some(command) = &mut self.command
-                && command.as_mut().poll(cx).is_ready()
-            {
-                self.command = None;
-                worked = true;
-            }
-            match self.read(cx) {
-                Turn::Idle => {}
-                Turn::Worked => worked = true,
-                Turn::End => return Poll::Ready(()),
-            }
-            let retimed = self.conn.retimed.swap(false, Ordering::AcqRel);
-            if retimed {
-                self.warned = false;
-            }
-            if self.timer.as_mut().poll(cx).is_ready() || retimed {
-                if self.tick() {
-                    return Poll::Ready(());
+                Turn::Idle if can_be_woken => return Poll::Pending,
+                Turn::Idle => {
+                    self.conn.waker.register(cx.waker());
+                    // One more, for what others brought before that.
+                    can_be_woken = true;
                 }
-                worked = true;
-            }
-            if !worked {
-                return Poll::Pending;
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Does what can be done now, each kind of thing once.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
+        let mut turn = Turn::Idle;
+        self.part_if_asked();
+        match self.write(cx) {
+            Turn::Idle => {}
+            Turn::Worked => turn = Turn::Worked,
+            Turn::End => return Turn::End,
+        }
+        if let Some(command) = &mut self.command
+            && command.as_mut().poll(cx).is_ready()
+        {
+            self.command = None;
+            turn = Turn::Worked;
+        }
+        match self.read(cx) {
+            Turn::Idle => {}
+            Turn::Worked => turn = Turn::Worked,
+            Turn::End => return Turn::End,
+        }
+        let retimed = self.conn.retimed.swap(false, Ordering::AcqRel);
+        if retimed {
+            self.warned = false;
+        }
+        if retimed || self.timer.as_mut().poll(cx).is_ready() {
+            if self.tick() {
+                return Turn::End;
+            }
+            turn = Turn::Worked;
+        }
+        turn
     }
 
     /// Ends the connection at once: nothing more that it says is acted on.

@@ -1,6 +1,6 @@
 //! `GET /ws`: from an HTTP request to a WebSocket (RFC 6455, section 4.2).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::{
     body::Body,
@@ -13,6 +13,7 @@ use axum::{
     },
     response::IntoResponse,
 };
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use mesh_protocol::CloseCode;
 use serde::Deserialize;
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use super::{
     conn::{Close, Conn},
     connection, frame,
-    hub::Hub,
+    hub::{Hub, locked},
 };
 use crate::{
     error::{Error, Kind},
@@ -33,6 +34,55 @@ use crate::{
 pub struct Credential {
     token: Option<String>,
     ticket: Option<String>,
+}
+
+/// Where a request leaves word for its connection that it is to become a WebSocket.
+#[derive(Clone, Default)]
+pub struct Switch(Arc<Mutex<Option<Socket>>>);
+
+impl Switch {
+    fn set(&self, socket: Socket) {
+        *locked(&self.0) = Some(socket);
+    }
+
+    /// What the connection becomes, once its last answer is written.
+    pub fn take(&self) -> Option<Socket> {
+        locked(&self.0).take()
+    }
+}
+
+/// A WebSocket that is about to be.
+pub struct Socket {
+    pending: OnUpgrade,
+    hub: Arc<Hub>,
+    /// Whose it is, or why it is nobody's.
+    caller: Result<Caller, &'static str>,
+}
+
+impl Socket {
+    /// Starts the connection's own task: what the handshake needed ends with the handshake's.
+    pub async fn serve(self) {
+        let Self { pending, hub, caller } = self;
+        let upgraded = match pending.await {
+            Ok(upgraded) => upgraded,
+            Err(e) => return tracing::debug!(error = &e as &dyn std::error::Error, "an upgrade was not completed"),
+        };
+        let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
+            return tracing::error!("an upgraded connection is of an unexpected kind");
+        };
+        let (io, early) = (parts.io.into_inner(), parts.read_buf);
+        let tasks = hub.app().tasks.clone();
+        match caller {
+            Err(reason) => {
+                let close = Close::new(CloseCode::Credential, reason);
+                tasks.spawn_for_client("refusal", connection::refuse(io, close));
+            }
+            Ok(caller) => {
+                let conn = Arc::new(Conn::new(hub.next_number(), caller));
+                tasks.spawn_for_client("connection", connection::serve(io, early, hub, conn));
+            }
+        }
+    }
 }
 
 fn has_token(headers: &HeaderMap, name: axum::http::HeaderName, wanted: &str) -> bool {
@@ -96,13 +146,9 @@ pub async fn upgrade(
         Some(Err(e)) => return Err(e),
     };
     let pending = hyper::upgrade::on(&mut request);
-    let tasks = hub.app().tasks.clone();
-    tasks.spawn_for_client("handshake", async move {
-        match pending.await {
-            Ok(upgraded) => serve(hub, upgraded, caller),
-            Err(e) => tracing::debug!(error = &e as &dyn std::error::Error, "an upgrade was not completed"),
-        }
-    });
+    let Some(switch) = request.extensions().get::<Switch>() else {
+        return Err(Error::internal("a WebSocket was asked for where none can be had"));
+    };
     let accept = HeaderValue::from_str(&accept).map_err(Error::internal)?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -110,25 +156,6 @@ pub async fn upgrade(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    switch.set(Socket { pending, hub, caller });
     Ok(response)
-}
-
-/// Starts the connection's own task: what the handshake needed ends with the handshake's.
-fn serve(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, caller: Result<Caller, &'static str>) {
-    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
-        tracing::error!("an upgraded connection is of an unexpected kind");
-        return;
-    };
-    let (io, early) = (parts.io.into_inner(), parts.read_buf);
-    let tasks = hub.app().tasks.clone();
-    match caller {
-        Err(reason) => {
-            let close = Close::new(CloseCode::Credential, reason);
-            tasks.spawn_for_client("refusal", connection::refuse(io, close));
-        }
-        Ok(caller) => {
-            let conn = Arc::new(Conn::new(hub.next_number(), caller));
-            tasks.spawn_for_client("connection", connection::serve(io, early, hub, conn));
-        }
-    }
 }
