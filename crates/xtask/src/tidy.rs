@@ -29,7 +29,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// What every room but `domain` may use. They may use one another and `domain`.
-const BASE: &[&str] = &["error", "clock", "ids", "metrics", "config", "tasks", "keys", "outbound", "tls", "trace"];
+const BASE: &[&str] =
+    &["error", "clock", "ids", "metrics", "config", "tasks", "keys", "outbound", "queue", "tls", "trace"];
 
 /// What puts the rooms together: may use everything.
 const TOP: &[&str] = &["app", "main", "lifecycle", "lib", "cli"];
