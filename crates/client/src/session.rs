@@ -209,9 +209,10 @@ impl<U: Upstream> Session<U> {
                 device_name: self.config.device_name.clone(),
             };
             let (limit, peer_id) = (self.config.connect_timeout, self.state.peer_id.clone());
+            let early = self.state.early_frames();
             let opening = async move {
                 let mut connection = upstream.dial(token).await?;
-                let welcome = timeout(limit, connection.hello(hello, peer_id.as_ref())).await;
+                let welcome = timeout(limit, connection.hello_with(hello, peer_id.as_ref(), early)).await;
                 Ok::<_, Error>((connection, welcome.map_err(|_| Error::Timeout("system.welcome"))??))
             };
             let (connection, welcome) = match self.meanwhile(opening).await? {

@@ -190,8 +190,21 @@ impl Connection {
     /// # Errors
     /// [`Error::Refused`], [`Error::Closed`].
     pub async fn hello(&mut self, hello: system::Hello, peer_id: Option<&PeerId>) -> Result<system::Welcome, Error> {
+        self.hello_with(hello, peer_id, Vec::new()).await
+    }
+
+    /// The same, and says `early` right behind it: the server acts on it after the welcome.
+    pub(crate) async fn hello_with(
+        &mut self,
+        hello: system::Hello,
+        peer_id: Option<&PeerId>,
+        early: Vec<String>,
+    ) -> Result<system::Welcome, Error> {
         let id = self.new_id();
         self.send_text(frame(Some(&id), peer_id.map(PeerId::as_str), &ClientEvent::Hello(hello))).await?;
+        for text in early {
+            self.send_text(text).await?;
+        }
         match self.answer(&id).await? {
             Incoming::Event { event, .. } => match *event {
                 ServerEvent::Welcome(welcome) => Ok(welcome),

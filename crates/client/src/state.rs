@@ -2,6 +2,7 @@
 //! Nothing here waits or does I/O; the time is passed in.
 
 mod incoming;
+mod resume;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -127,6 +128,10 @@ pub(crate) struct State {
     next: u64,
     fill_room: usize,
     retry: (Duration, Duration),
+    /// Joins said with the hello, by their ids.
+    early: HashMap<String, RoomId>,
+    /// How many may be: none before the server has told its limits.
+    early_joins: usize,
     online: Option<Online>,
 }
 
@@ -144,6 +149,8 @@ impl State {
             // Not a page for each single place that falls free.
             fill_room: MAX_PAGE.min(config.event_capacity / 2).max(1),
             retry: (config.backoff_min, config.backoff_max),
+            early: HashMap::new(),
+            early_joins: 0,
             online: None,
         }
     }
@@ -185,31 +192,6 @@ impl State {
             }
             Command::Token(_) | Command::Close(_) => {}
         }
-    }
-
-    /// A connection stands: every room is joined again, then what was not acknowledged is sent again.
-    pub(crate) fn connected(&mut self, welcome: system::Welcome, now: Instant) {
-        self.peer_id = Some(welcome.peer_id.clone());
-        let rooms = self.rooms.iter_mut().map(|(&room_id, room)| {
-            room.asking = true;
-            Ask::Join(room_id)
-        });
-        let ready = rooms.chain(self.sends.keys().map(|&key| Ask::Send(key))).collect();
-        self.online = Some(Online {
-            me: welcome.user.id,
-            max_frame: usize::try_from(welcome.limits.max_frame_bytes).unwrap_or(usize::MAX),
-            pace: Pace::new(welcome.limits.events_per_second, now),
-            asked: HashMap::new(),
-            ready,
-            later: BTreeMap::new(),
-            wake: None,
-            fill_at: now,
-            fill_attempts: 0,
-            filling: false,
-            expiring: false,
-            token: None,
-        });
-        self.outlet.put(Event::Connected(Box::new(welcome)));
     }
 
     /// Goes on with another token, on this connection.

@@ -212,3 +212,52 @@ async fn dropping_the_last_handle_ends_the_client() {
     assert!(events.recv().await.is_none());
     assert!(script.dials.recv().await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn rooms_are_joined_again_with_the_hello() {
+    let (mut script, peer, client, mut events) = in_room(config(), 5).await;
+    drop(peer);
+    disconnected(&mut events).await;
+    // An attempt that fails leaves no trace.
+    let mut peer = script.accept().await;
+    peer.expect("system.hello").await;
+    let first = peer.expect("room.join").await;
+    drop(peer);
+    disconnected(&mut events).await;
+    let mut peer = script.accept().await;
+    let hello = peer.expect("system.hello").await;
+    let join = peer.expect("room.join").await;
+    assert_eq!((&first["payload"], &join["payload"]["since_seq"]), (&join["payload"], &json!(5)));
+    peer.send("system.welcome", Some(&hello), welcome()).await;
+    peer.send("room.joined", Some(&join), joined(6, false)).await;
+    peer.created(6).await;
+    assert!(matches!(events.recv().await, Some(Event::Connected(_))));
+    assert!(matches!(events.recv().await, Some(Event::Joined(_))));
+    assert_eq!(seqs(&mut events, 1).await, [6]);
+    // Once is enough.
+    let server = async {
+        let send = peer.expect("chat.message.send").await;
+        peer.send("chat.message.created", Some(&send), said(&send, 7)).await;
+    };
+    assert_eq!(tokio::join!(client.send(ROOM, "here"), server).0.unwrap().seq, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_left_while_it_is_joined_again_is_left() {
+    let (mut script, peer, client, mut events) = in_room(config(), 5).await;
+    drop(peer);
+    disconnected(&mut events).await;
+    let mut peer = script.accept().await;
+    let hello = peer.expect("system.hello").await;
+    let join = peer.expect("room.join").await;
+    client.leave(ROOM).await.unwrap();
+    peer.send("system.welcome", Some(&hello), welcome()).await;
+    peer.send("room.joined", Some(&join), joined(5, false)).await;
+    assert_eq!(peer.expect("room.leave").await["payload"]["room_id"], json!(ROOM));
+    assert!(matches!(events.recv().await, Some(Event::Connected(_))));
+    peer.created(6).await;
+    drop((peer, client));
+    while let Some(event) = events.recv().await {
+        assert!(!matches!(event, Event::Message(_)), "{event:?}");
+    }
+}

@@ -59,7 +59,8 @@ macro_rules! client_events {
 }
 
 client_events! {
-    /// Introduces the connection; must come first, within 10 seconds. `from` may propose a peer id.
+    /// Introduces the connection; must come first, within 10 seconds. `from` may propose a peer id. What is said right
+    /// behind it, without waiting for the welcome, is acted on after it: who knows its rooms joins them a round trip sooner.
     "system.hello" => Hello(system::Hello), answered by "system.welcome";
     /// Asks for a sign of life.
     "system.ping" => Ping(system::Empty), answered by "system.pong";

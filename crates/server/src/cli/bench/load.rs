@@ -94,10 +94,10 @@ impl Listener {
 
     /// Connects and joins a room, after `since` where it is given. The answer's last number: up to there a replay comes.
     pub(super) async fn open(addr: &str, token: &str, room: &str, since: Option<u64>) -> Fallible<(Self, u64)> {
-        let mut socket = Socket::open(addr, token).await?;
         let mut early = Vec::new();
         let mut reader = Reader::default();
-        let last = socket.join(room, since, |frame| early.extend(reader.change(frame).map(|(_, seq)| seq))).await?;
+        let hear = |frame: &[u8]| early.extend(reader.change(frame).map(|(_, seq)| seq));
+        let (socket, last) = Socket::enter(addr, token, room, since, hear).await?;
         let mut listener = Self::new(socket, since.unwrap_or(last));
         early.into_iter().for_each(|seq| listener.follow.hear(seq));
         Ok((listener, last))

@@ -51,7 +51,7 @@ impl Pair {
         });
         let offer = json!({"type": "rtc.offer", "id": "offer", "to": callee.peer, "payload": payload});
         caller.say(&[offer.to_string()]).await?;
-        caller.answer("offer", |_| {}).await?;
+        caller.answers(["offer"], |_| {}).await?;
         Ok(Self { room, call, caller, callee })
     }
 }

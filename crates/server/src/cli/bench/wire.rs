@@ -30,6 +30,22 @@ pub(super) struct Socket {
     pub(super) peer: Box<str>,
 }
 
+fn hello() -> String {
+    json!({"type": "system.hello", "id": "hello", "payload": {"peer_type": "client", "version": "bench"}}).to_string()
+}
+
+fn join(room: &str, since: Option<u64>) -> String {
+    let payload = match since {
+        Some(since) => json!({"room_id": room, "since_seq": since}),
+        None => json!({"room_id": room}),
+    };
+    json!({"type": "room.join", "id": "join", "payload": payload}).to_string()
+}
+
+fn last_seq(joined: &[u8]) -> Fallible<u64> {
+    number_of(joined, "last_seq").ok_or_else(|| "a join was answered without last_seq".to_owned())
+}
+
 fn broken(e: io::Error) -> String {
     format!("the connection broke: {e}")
 }
@@ -38,12 +54,26 @@ impl Socket {
     /// Connects, upgrades, says hello and hears the welcome.
     pub(super) async fn open(addr: &str, token: &str) -> Fallible<Self> {
         let mut socket = Self::upgrade(addr, &format!("/ws?token={token}")).await?;
-        let hello =
-            json!({"type": "system.hello", "id": "hello", "payload": {"peer_type": "client", "version": "bench"}});
-        socket.say(&[hello.to_string()]).await?;
-        let welcome = socket.answer("hello", |_| {}).await?;
+        socket.say(&[hello()]).await?;
+        let [welcome] = socket.answers(["hello"], |_| {}).await?;
         socket.peer = text_of(&welcome, "peer_id").unwrap_or_default().into();
         Ok(socket)
+    }
+
+    /// The same, and joins a room in one go, as our client does when it comes back; `each` gets whatever comes up to the
+    /// answers and with them. With it the room's last number.
+    pub(super) async fn enter(
+        addr: &str,
+        token: &str,
+        room: &str,
+        since: Option<u64>,
+        each: impl FnMut(&[u8]),
+    ) -> Fallible<(Self, u64)> {
+        let mut socket = Self::upgrade(addr, &format!("/ws?token={token}")).await?;
+        socket.say(&[hello(), join(room, since)]).await?;
+        let [welcome, joined] = socket.answers(["hello", "join"], each).await?;
+        socket.peer = text_of(&welcome, "peer_id").unwrap_or_default().into();
+        Ok((socket, last_seq(&joined)?))
     }
 
     /// Connects and upgrades.
@@ -75,13 +105,9 @@ impl Socket {
 
     /// Joins a room; `each` gets whatever comes up to the answer and with it. The room's last number.
     pub(super) async fn join(&mut self, room: &str, since: Option<u64>, each: impl FnMut(&[u8])) -> Fallible<u64> {
-        let payload = match since {
-            Some(since) => json!({"room_id": room, "since_seq": since}),
-            None => json!({"room_id": room}),
-        };
-        self.say(&[json!({"type": "room.join", "id": "join", "payload": payload}).to_string()]).await?;
-        let joined = self.answer("join", each).await?;
-        number_of(&joined, "last_seq").ok_or_else(|| "a join was answered without last_seq".to_owned())
+        self.say(&[join(room, since)]).await?;
+        let [joined] = self.answers(["join"], each).await?;
+        last_seq(&joined)
     }
 
     /// Writes events, as one piece.
@@ -93,26 +119,30 @@ impl Socket {
         self.io.write_all(&out).await.map_err(broken)
     }
 
-    /// Reads until the answer to `id` has come; everything else of the same pieces goes to `each`. The answer as it came:
-    /// it is large, and to read all of it would cost more than to send it.
-    pub(super) async fn answer(&mut self, id: &str, mut each: impl FnMut(&[u8])) -> Fallible<Vec<u8>> {
-        let key = format!("\"reply_to\":\"{id}\"");
-        let mut answer = None;
-        while answer.is_none() {
+    /// Reads until the answers to these ids have come; everything else of the same pieces goes to `each`. The answers as
+    /// they came: they are large, and to read all of them would cost more than to send them.
+    pub(super) async fn answers<const N: usize>(
+        &mut self,
+        ids: [&str; N],
+        mut each: impl FnMut(&[u8]),
+    ) -> Fallible<[Vec<u8>; N]> {
+        let keys = ids.map(|id| format!("\"reply_to\":\"{id}\""));
+        let mut answers = [const { Vec::new() }; N];
+        while answers.iter().any(Vec::is_empty) {
             self.read(|frame| {
-                if answer.is_none() && find(&frame[..frame.len().min(512)], key.as_bytes()).is_some() {
-                    answer = Some(frame.to_vec());
-                } else {
-                    each(frame);
+                let head = &frame[..frame.len().min(512)];
+                let mut waiting = answers.iter_mut().zip(&keys).filter(|(answer, _)| answer.is_empty());
+                match waiting.find(|(_, key)| find(head, key.as_bytes()).is_some()) {
+                    Some((answer, _)) => *answer = frame.to_vec(),
+                    None => each(frame),
                 }
             })
             .await?;
         }
-        let answer = answer.unwrap_or_default();
-        if answer.starts_with(br#"{"type":"system.error""#) {
-            return Err(format!("the server refused: {}", String::from_utf8_lossy(&answer)));
+        if let Some(refused) = answers.iter().find(|answer| answer.starts_with(br#"{"type":"system.error""#)) {
+            return Err(format!("the server refused: {}", String::from_utf8_lossy(refused)));
         }
-        Ok(answer)
+        Ok(answers)
     }
 
     /// Waits until something comes and gives every complete text frame. May be dropped while it waits.

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{code, messages, raw::Raw, two_in_a_room, until_pong};
+use super::{
+    code, messages,
+    raw::{Raw, masked},
+    two_in_a_room, until_pong,
+};
 use crate::kit::{Peer, Server};
 
 fn hello(from: &str) -> Value {
@@ -238,5 +242,32 @@ async fn nobody_speaks_as_another() {
     server.post(&messages(&room), &ana, json!({"content": "by REST"})).await;
     assert_eq!(a.next().await["from"], "server");
     drop((a, b));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_with_the_hello_is_acted_on_after_the_welcome() {
+    let (server, ana, _, room) = two_in_a_room().await;
+    let mut early = Vec::new();
+    for event in [
+        json!({"type": "system.hello", "id": "h", "payload": {"peer_type": "client", "version": "1"}}),
+        json!({"type": "room.join", "id": "j", "payload": {"room_id": room, "since_seq": 0}}),
+        json!({"type": "chat.message.send", "id": "s", "payload": {"room_id": room, "content": "first"}}),
+    ] {
+        early.extend(masked(0x81, event.to_string().as_bytes()));
+    }
+    let mut raw = Raw::open(&server.base, &ana.token).await;
+    raw.bytes(&early).await;
+    for (kind, id) in [("system.welcome", "h"), ("room.joined", "j"), ("chat.message.created", "s")] {
+        let mut event = raw.event().await;
+        while event["type"] == "presence.update" {
+            event = raw.event().await;
+        }
+        assert_eq!((&event["type"], &event["reply_to"]), (&json!(kind), &json!(id)), "{event}");
+    }
+    // What says something before the hello has nothing to do with one that follows.
+    let mut raw = Raw::open(&server.base, &ana.token).await;
+    raw.text(&json!({"type": "room.join", "id": "j", "payload": {"room_id": room}}).to_string()).await;
+    assert_eq!(raw.event().await["payload"]["code"], "hello_required");
     server.stop().await;
 }
