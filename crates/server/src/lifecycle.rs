@@ -9,7 +9,7 @@ use std::{
 use axum::{Router, body::Body, extract::ConnectInfo, routing::get};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tower::ServiceExt as _;
 
 use crate::{
@@ -34,6 +34,9 @@ use crate::{
 
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections that may wait to be accepted; Linux allows as many by default (`net.core.somaxconn`). Where thousands come
+/// back at once, whoever finds no place tries again a second later, or three.
+const BACKLOG: u32 = 4_096;
 /// A wall clock that is off by more than this against time passed has been moved, milliseconds.
 const CLOCK_JUMP_MS: i64 = 2_000;
 /// How often the store's threads are looked after.
@@ -152,7 +155,13 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
 }
 
 async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
-    let listener = TcpListener::bind(wanted).await.map_err(|e| format!("cannot listen on {wanted}: {e}"))?;
+    let cannot = |e: std::io::Error| format!("cannot listen on {wanted}: {e}");
+    let socket = if wanted.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(cannot)?;
+    // As `TcpListener::bind` does: a server that was restarted gets its port back at once.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true).map_err(cannot)?;
+    socket.bind(wanted).map_err(cannot)?;
+    let listener = socket.listen(BACKLOG).map_err(cannot)?;
     let addr = listener.local_addr().map_err(|e| format!("cannot tell where it listens: {e}"))?;
     Ok((listener, addr))
 }

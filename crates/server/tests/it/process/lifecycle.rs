@@ -279,3 +279,28 @@ async fn a_server_that_is_told_to_stop_ends_well() {
     server.app.tasks.stop_softly();
     assert!(soon("the end", server.run()).await);
 }
+
+/// The server stands still meanwhile: what the system holds for it is all there is.
+#[cfg(target_os = "linux")]
+#[test]
+fn many_who_come_at_once_find_a_place() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse::<usize>().unwrap();
+    let server = Binary::start(&Database::new(), &[]);
+    let addr = server.base.strip_prefix("http://").unwrap().parse().unwrap();
+    server.signal("STOP");
+    let mut there = Vec::new();
+    for n in 0..most.min(1_500) {
+        let come = TcpStream::connect_timeout(&addr, PATIENCE);
+        there.push(come.unwrap_or_else(|e| panic!("connection {n} found no place: {e}")));
+    }
+    server.signal("CONT");
+    let mut last = there.pop().unwrap();
+    last.set_read_timeout(Some(PATIENCE)).unwrap();
+    last.write_all(b"GET /health HTTP/1.1\r\nHost: mesh\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    last.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
