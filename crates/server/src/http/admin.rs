@@ -13,7 +13,8 @@ use mesh_protocol::admin::{
 };
 
 use super::{
-    extract::{Json, JsonOrNothing, UserPath},
+    body::{Json, JsonOrNothing},
+    extract::UserPath,
     query::{AuditQuery, PageQuery, Query, UsersQuery},
 };
 use crate::{

@@ -8,7 +8,7 @@ use mesh_protocol::{
     rest::{LoginRequest, RegisterRequest, TokenResponse},
 };
 
-use super::extract::{Json, LoginBody, PasswordForm};
+use super::body::{Json, LoginBody, PasswordForm};
 use crate::{
     app::App,
     error::Result,

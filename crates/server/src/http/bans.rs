@@ -9,7 +9,8 @@ use axum::{
 use mesh_protocol::rest::{Ban, BanRequest};
 
 use super::{
-    extract::{BanPath, Json, JsonOrNothing, RoomPath},
+    body::{Json, JsonOrNothing},
+    extract::{BanPath, RoomPath},
     query::{PageQuery, Query},
 };
 use crate::{

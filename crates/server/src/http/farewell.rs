@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{extract::State, http::StatusCode};
 use mesh_protocol::credentials::DeleteAccountRequest;
 
-use super::extract::{Json, UserPath};
+use super::{body::Json, extract::UserPath};
 use crate::{
     app::App,
     error::Result,

@@ -12,7 +12,8 @@ use mesh_protocol::{
 };
 
 use super::{
-    extract::{Json, MemberPath, RoomPath},
+    body::Json,
+    extract::{MemberPath, RoomPath},
     query::{MembersQuery, Query},
 };
 use crate::{

@@ -9,7 +9,8 @@ use mesh_protocol::{
 };
 
 use super::{
-    extract::{EmojiPath, Json, MessagePath, RoomPath},
+    body::Json,
+    extract::{EmojiPath, MessagePath, RoomPath},
     query::{MessagesQuery, Query},
 };
 use crate::{

@@ -6,6 +6,7 @@
 mod admin;
 mod auth;
 mod bans;
+mod body;
 mod docs;
 mod export;
 mod extract;

@@ -12,7 +12,8 @@ use mesh_protocol::push::{
 };
 
 use super::{
-    extract::{Json, OutboxPath, RoomPath},
+    body::Json,
+    extract::{OutboxPath, RoomPath},
     query::{OutboxQuery, Query},
 };
 use crate::{

@@ -12,7 +12,8 @@ use mesh_protocol::{
 };
 
 use super::{
-    extract::{CodePath, Json, JsonOrNothing, RoomInvitePath, RoomPath},
+    body::{Json, JsonOrNothing},
+    extract::{CodePath, RoomInvitePath, RoomPath},
     query::{InvitesQuery, Query},
 };
 use crate::{

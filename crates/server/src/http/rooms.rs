@@ -12,7 +12,8 @@ use mesh_protocol::{
 };
 
 use super::{
-    extract::{Json, RoomPath},
+    body::Json,
+    extract::RoomPath,
     query::{Query, RoomsQuery},
 };
 use crate::{

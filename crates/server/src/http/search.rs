@@ -7,7 +7,8 @@ use mesh_protocol::model::Message;
 use utoipa::IntoParams;
 
 use super::{
-    extract::{Json, RoomPath},
+    body::Json,
+    extract::RoomPath,
     query::{FromQuery, Given, Query},
 };
 use crate::{

@@ -9,7 +9,7 @@ use axum::{
 };
 use mesh_protocol::rest::{Health, IceServers, Info};
 
-use super::extract::Json;
+use super::body::Json;
 use crate::{
     app::App,
     error::Result,

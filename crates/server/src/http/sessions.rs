@@ -11,7 +11,7 @@ use mesh_protocol::{
     },
 };
 
-use super::extract::{Json, SessionPath};
+use super::{body::Json, extract::SessionPath};
 use crate::{
     app::App,
     error::Result,

@@ -10,7 +10,7 @@ use axum::{
 use mesh_protocol::rest::CreateRoomRequest;
 use tower::ServiceExt as _;
 
-use super::{extract::Json, problem, router, shell};
+use super::{body::Json, problem, router, shell};
 use crate::{clock::Clock, config::CorsOrigins, ids::Ids, metrics::Metrics};
 
 async fn panic() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{extract::State, http::StatusCode};
 use mesh_protocol::credentials::{CreateTokenRequest, NewToken, TokenInfo};
 
-use super::extract::{Json, TokenPath};
+use super::{body::Json, extract::TokenPath};
 use crate::{
     app::App,
     error::Result,

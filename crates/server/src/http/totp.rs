@@ -8,7 +8,7 @@ use mesh_protocol::{
     rest::TokenResponse,
 };
 
-use super::extract::{Json, JsonOrNothing};
+use super::body::{Json, JsonOrNothing};
 use crate::{
     app::App,
     error::Result,
