@@ -22,6 +22,11 @@ impl Pace {
         Self { per_second: rate * 0.98, burst, level: burst, at: now, hold: now }
     }
 
+    /// How many events may follow a hello at once.
+    pub(crate) fn burst(&self) -> usize {
+        self.burst as usize
+    }
+
     /// Takes one event, or tells when there is one to take.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Instant> {
         if self.hold > now {

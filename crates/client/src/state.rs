@@ -78,6 +78,13 @@ struct Room {
     behind: bool,
 }
 
+impl Room {
+    /// Asks for everything after what was given.
+    fn join(&self, room_id: RoomId) -> ClientEvent {
+        ClientEvent::RoomJoin(room::Join { room_id, since_seq: self.log.as_ref().map(RoomLog::given) })
+    }
+}
+
 struct Pending {
     message: MessageSend,
     waiter: Waiter<Message>,
@@ -250,10 +257,7 @@ impl State {
             }
             let &ask = online.ready.front()?;
             let event = match ask {
-                Ask::Join(room_id) => self.rooms.get(&room_id).map(|room| {
-                    let since_seq = room.log.as_ref().map(RoomLog::given);
-                    ClientEvent::RoomJoin(room::Join { room_id, since_seq })
-                }),
+                Ask::Join(room_id) => self.rooms.get(&room_id).map(|room| room.join(room_id)),
                 Ask::Leave(room_id) => {
                     self.leaves.contains_key(&room_id).then_some(ClientEvent::RoomLeave(room::Leave { room_id }))
                 }

@@ -237,11 +237,11 @@ async fn serve(io: Stream, addr: SocketAddr, router: Router, tasks: &Tasks) {
             }
         }
     };
-    // It is gone: what it has not handed on by now will not come.
+    // The connection is dropped by now: an upgrade that it has not completed will never be, and nobody waits for it.
     if let Err(e) = outcome {
         tracing::debug!(error = &e as &dyn std::error::Error, "an HTTP connection ended early");
-    } else if let Some(socket) = switch.take() {
-        socket.serve().await;
+    } else if let Some(upgrade) = switch.take() {
+        upgrade.serve().await;
     }
 }
 

@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use mesh_protocol::{
-    event::{ClientEvent, room, system},
-    limits::EVENTS_BURST_FACTOR,
-};
+use mesh_protocol::event::system;
 use tokio::time::Instant;
 
 use super::{Ask, Online, State};
-use crate::{Event, pace::Pace, roomlog::RoomLog, socket::frame};
+use crate::{Event, pace::Pace, socket::frame};
 
 /// Rooms joined with the hello at most. The others, and what was not acknowledged, follow the welcome.
 const EARLY_JOINS: usize = 16;
@@ -29,8 +26,7 @@ impl State {
             room.asking = true;
             self.next += 1;
             let id = format!("e{}", self.next);
-            let since_seq = room.log.as_ref().map(RoomLog::given);
-            frames.push(frame(Some(&id), None, &ClientEvent::RoomJoin(room::Join { room_id, since_seq })));
+            frames.push(frame(Some(&id), None, &room.join(room_id)));
             self.early.insert(id, room_id);
         }
         frames
@@ -39,11 +35,8 @@ impl State {
     /// A connection stands: every room is joined again, then what was not acknowledged is sent again.
     pub(crate) fn connected(&mut self, welcome: system::Welcome, now: Instant) {
         self.peer_id = Some(welcome.peer_id.clone());
-        let events_per_second = welcome.limits.events_per_second;
-        let burst = events_per_second.saturating_mul(EVENTS_BURST_FACTOR) as usize;
-        // Without a limit of events there is none of these but our own.
-        self.early_joins = if burst == 0 { EARLY_JOINS } else { (burst / 2).min(EARLY_JOINS) };
-        let mut pace = Pace::new(events_per_second, now);
+        let mut pace = Pace::new(welcome.limits.events_per_second, now);
+        self.early_joins = pace.burst().min(EARLY_JOINS);
         let mut asked: HashMap<String, Ask> = HashMap::new();
         let mut ready = Vec::new();
         for (id, room_id) in std::mem::take(&mut self.early) {

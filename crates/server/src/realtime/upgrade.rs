@@ -38,28 +38,28 @@ pub struct Credential {
 
 /// Where a request leaves word for its connection that it is to become a WebSocket.
 #[derive(Clone, Default)]
-pub struct Switch(Arc<Mutex<Option<Socket>>>);
+pub struct Switch(Arc<Mutex<Option<Upgrade>>>);
 
 impl Switch {
-    fn set(&self, socket: Socket) {
-        *locked(&self.0) = Some(socket);
+    fn set(&self, upgrade: Upgrade) {
+        *locked(&self.0) = Some(upgrade);
     }
 
     /// What the connection becomes, once its last answer is written.
-    pub fn take(&self) -> Option<Socket> {
+    pub fn take(&self) -> Option<Upgrade> {
         locked(&self.0).take()
     }
 }
 
 /// A WebSocket that is about to be.
-pub struct Socket {
+pub struct Upgrade {
     pending: OnUpgrade,
     hub: Arc<Hub>,
     /// Whose it is, or why it is nobody's.
     caller: Result<Caller, &'static str>,
 }
 
-impl Socket {
+impl Upgrade {
     /// Starts the connection's own task: what the handshake needed ends with the handshake's.
     pub async fn serve(self) {
         let Self { pending, hub, caller } = self;
@@ -156,6 +156,6 @@ pub async fn upgrade(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    switch.set(Socket { pending, hub, caller });
+    switch.set(Upgrade { pending, hub, caller });
     Ok(response)
 }
