@@ -120,14 +120,25 @@ pub fn command() -> Command {
 
 /// Runs the command line; the process's exit status.
 pub fn main() -> ExitCode {
-    let matches = command().get_matches();
-    match run(&matches) {
+    let outcome = if wants_server(std::env::args_os()) {
+        settings(None).and_then(|(config, warnings)| start(config, &warnings))
+    } else {
+        run(&command().get_matches())
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err((status, message)) => {
             let _ = writeln!(std::io::stderr(), "mesh-server: {message}");
             ExitCode::from(status)
         }
     }
+}
+
+/// Is it a server that is asked for, and no flag given? Then the commands need not be described: that takes time, and
+/// half a mebibyte which a running server would keep.
+fn wants_server(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    let mut given = arguments.skip(1);
+    given.next().is_none_or(|command| command == "serve") && given.next().is_none()
 }
 
 type Outcome = Result<(), (u8, String)>;
@@ -169,8 +180,7 @@ fn run(matches: &ArgMatches) -> Outcome {
         let name = sub.get_one::<String>("NAME").map(String::as_str).unwrap_or_default();
         return print(&new_migration(Path::new("migrations"), name).map_err(failure)?);
     }
-    let (config, warnings) = Config::load(Some(matches), config::process_env(), Path::new(".env"))
-        .map_err(|e| (EXIT_CONFIG, e.to_string()))?;
+    let (config, warnings) = settings(Some(matches))?;
     match matches.subcommand() {
         Some(("config", sub)) => {
             print(&if sub.get_flag("json") { config.dump_json() } else { config.dump() })?;
@@ -187,13 +197,20 @@ fn run(matches: &ArgMatches) -> Outcome {
         Some(("user", sub)) => user::run(&config, sub),
         Some(("token", sub)) => token::run(&config, sub),
         Some(("bench", sub)) => bench::prepare(&config, sub),
-        _ => {
-            config.unsupported().map_err(|e| (EXIT_CONFIG, e.to_string()))?;
-            // Read again by the server; here the mistake is still one of the settings.
-            Tls::load(&config).map_err(|e| (EXIT_CONFIG, e.to_string()))?;
-            serve(config, &warnings)
-        }
+        _ => start(config, &warnings),
     }
+}
+
+/// The settings in force, and what is to be said of them.
+fn settings(flags: Option<&ArgMatches>) -> Result<(Config, Vec<String>), (u8, String)> {
+    Config::load(flags, config::process_env(), Path::new(".env")).map_err(|e| (EXIT_CONFIG, e.to_string()))
+}
+
+fn start(config: Config, warnings: &[String]) -> Outcome {
+    config.unsupported().map_err(|e| (EXIT_CONFIG, e.to_string()))?;
+    // Read again by the server; here the mistake is still one of the settings.
+    Tls::load(&config).map_err(|e| (EXIT_CONFIG, e.to_string()))?;
+    serve(config, warnings)
 }
 
 fn log(config: &Config) {
@@ -387,4 +404,18 @@ fn new_migration(root: &Path, name: &str) -> Result<String, String> {
         out.push_str(&format!("{}\n", path.display()));
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_a_server_is_asked_for_without_a_flag() {
+        let wants = |line: &str| wants_server(line.split_whitespace().map(std::ffi::OsString::from));
+        assert!(wants("mesh-server") && wants("mesh-server serve"));
+        for other in ["serve --port 1", "--port 1", "--help", "server", "serve serve", "doctor", "-- serve"] {
+            assert!(!wants(&format!("mesh-server {other}")), "{other}");
+        }
+    }
 }
