@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::text;
+use super::{all_pages, text};
 use crate::kit::Server;
 
 /// A page by its path, and the path of the next one.
@@ -56,6 +56,14 @@ async fn what_did_not_move_stands_on_exactly_one_page() {
         let (first, _) = page(&server, &who.token, list).await;
         assert!(moved.contains(text(&first[0]["id"])), "what moved is at the top");
     }
+    // Whether they fit on one page or not: the same rooms, in the same order.
+    let all = all_pages(&server, &ana, "/api/rooms?limit=4").await;
+    assert_eq!(all.len(), 23);
+    for limit in [22, 23, 24] {
+        let (first, next) = page(&server, &ana.token, &format!("/api/rooms?limit={limit}")).await;
+        assert_eq!((&first[..], next.is_some()), (&all[..limit.min(23)], limit < 23), "{limit}");
+    }
+    assert_eq!(server.get("/api/rooms", &eve).await, (200, json!([])), "she is in none");
     // A cursor of another list, or of nobody.
     for cursor in ["x", "1.", ".", "1.2", "99999999999999999999.01890a5d-ac96-774b-bcce-b302099a8057", "%00"] {
         let (status, answer) = server.get(&format!("/api/rooms?cursor={cursor}"), &ana).await;

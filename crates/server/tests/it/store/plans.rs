@@ -83,6 +83,8 @@ fn questions(tx: &Tx<'_>, room: RoomId, user: UserId, message: MessageId) -> Vec
         sorted("messages::REACTIONS", vec![r(), N(1), N(200)], "(room_id=? AND message_seq>? AND message_seq<?)"),
         hot("changes::AFTER", vec![r(), N(10), N(100)], "(room_id=? AND seq>?)"),
         // Of one person's rooms the newest are found; what is counted is bounded, and for those alone.
+        hot("rooms::FEW_OF_USER", vec![u(), N(51)], "room_members_user (user_id=?)"),
+        hot("rooms::FEW_OF_USER", vec![u(), N(51)], "(room_id=? AND seq>?)"),
         sorted("rooms::OF_USER", vec![u(), most(), text(""), N(51)], "room_members_user (user_id=?)"),
         sorted("rooms::OF_USER", vec![u(), most(), text(""), N(51)], "(room_id=? AND seq>?)"),
         sorted("rooms::OF_USER", vec![u(), most(), text(""), N(51)], "(room_id=? AND user_id=? AND seq>?)"),
