@@ -45,6 +45,8 @@ const TURNS: usize = 16;
 const RETURNS_PER_SECOND: u64 = 1_000;
 /// How long before its end a credential's holder is warned, milliseconds.
 const WARNING_MS: i64 = 60_000;
+/// Answers to a client that arrives which wait for the next one.
+const HELD_BYTES: usize = 32 * 1024;
 const READ_BUFFER: usize = 64 * 1024;
 
 thread_local! {
@@ -78,6 +80,8 @@ pub(super) struct Connection {
     backlog: Vec<u8>,
     /// The event that is being acted on: the next is read when it is done.
     command: Option<Command>,
+    /// It arrives: what a hello and the joins behind it are answered with leaves together.
+    pub(super) arriving: bool,
     pub(super) bucket: Bucket,
     /// Signalling has its own: the candidates of a call come by the dozen.
     pub(super) signals: Bucket,
@@ -135,6 +139,7 @@ pub(super) async fn serve(io: Stream, early: Bytes, hub: Arc<Hub>, conn: Arc<Con
         decoder: Decoder::new(MAX_FRAME_BYTES),
         backlog,
         command: None,
+        arriving: false,
         malformed: 0,
         flooding: 0,
         phase: Phase::Open,
@@ -292,6 +297,9 @@ impl Connection {
         let mut turn = Turn::Idle;
         let mut outbox = self.conn.outbox();
         let Outbox { queue, io: Some(io), taken, deaf, .. } = &mut *outbox else { return Turn::End };
+        if self.arriving && self.command.is_some() && queue.len_bytes() < HELD_BYTES {
+            return Turn::Idle;
+        }
         while !queue.is_empty() && !*deaf {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = queue.io_slices(&mut slices);

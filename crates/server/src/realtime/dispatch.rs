@@ -198,6 +198,7 @@ fn act(c: &mut Connection, event: ClientEvent, envelope: &Envelope<'_>, answer: 
         answer.outcome(Err(e));
         return None;
     }
+    c.arriving = matches!(event, ClientEvent::Hello(_) | ClientEvent::RoomJoin(_));
     match event {
         ClientEvent::Hello(hello) => {
             if c.conn.peer().is_some() {

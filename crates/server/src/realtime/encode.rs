@@ -1,6 +1,6 @@
 //! The server's events as frames: made once, shared by all who get them.
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 use bytes::Bytes;
 use mesh_protocol::{
@@ -15,7 +15,7 @@ use mesh_protocol::{
     model::Message,
 };
 
-use super::{frame::FrameBuf, writers::Writers};
+use super::{frame, writers::Writers};
 use crate::{
     clock::Clock,
     domain::happening::{Change, Origin, RoomEvent, UserEvent},
@@ -23,6 +23,25 @@ use crate::{
     ids::Ids,
     metrics::Metrics,
 };
+
+/// Bytes that a thread keeps of the place where it writes events before their length is known.
+const KEPT: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends an empty place of this thread's: large events would move time and again while they grow.
+fn with_scratch<T>(write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    SCRATCH.with_borrow_mut(|text| {
+        text.clear();
+        let written = write(text);
+        if text.capacity() > KEPT {
+            *text = Vec::new();
+        }
+        written
+    })
+}
 
 /// What all numbered changes carry, borrowed: [`MessageCreated`] and its like own their message.
 #[derive(serde::Serialize)]
@@ -55,14 +74,13 @@ impl Encoder {
     /// An event that somebody else caused.
     pub(super) fn event_from<P: Payload>(&self, payload: &P, from: &str, to: &str, reply_to: Option<&str>) -> Bytes {
         self.metrics.events_out.count(P::INDEX);
-        let mut text = Vec::with_capacity(512);
-        // The protocol's own types are always JSON.
-        if self.header(P::TYPE, from, to, reply_to).write_event(&mut text, payload).is_err() {
-            text.clear();
-        }
-        let mut frame = FrameBuf::with_capacity(text.len());
-        frame.extend_from_slice(&text);
-        frame.finish()
+        with_scratch(|text| {
+            // The protocol's own types are always JSON.
+            if self.header(P::TYPE, from, to, reply_to).write_event(text, payload).is_err() {
+                text.clear();
+            }
+            frame::text_frame(text)
+        })
     }
 
     /// A refusal.
@@ -88,16 +106,20 @@ impl Encoder {
             Change::Reacted(message) => (ReactionUpdated::INDEX, ReactionUpdated::TYPE, message),
         };
         self.metrics.events_out.count(index);
-        let payload = serde_json::to_vec(&ChangePayload { room_id: room, seq, message }).unwrap_or_default();
         let header = self.header(kind, from, to, None);
-        let mut shared = Vec::with_capacity(payload.len() + 256);
-        header.write(&mut shared, &payload);
-        let own = reply_to.map(|id| {
-            let mut own = Vec::with_capacity(payload.len() + 256);
-            Header { reply_to: Some(id), ..header }.write(&mut own, &payload);
-            own
-        });
-        (shared, own)
+        with_scratch(|payload| {
+            if serde_json::to_writer(&mut *payload, &ChangePayload { room_id: room, seq, message }).is_err() {
+                payload.clear();
+            }
+            let mut shared = Vec::with_capacity(payload.len() + 256);
+            header.write(&mut shared, payload);
+            let own = reply_to.map(|id| {
+                let mut own = Vec::with_capacity(payload.len() + 256);
+                Header { reply_to: Some(id), ..header }.write(&mut own, payload);
+                own
+            });
+            (shared, own)
+        })
     }
 
     /// Something unnumbered that happens in a room: the room's own, and its causer's copy where they wait for one.

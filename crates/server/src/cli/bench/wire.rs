@@ -42,8 +42,27 @@ fn join(room: &str, since: Option<u64>) -> String {
     json!({"type": "room.join", "id": "join", "payload": payload}).to_string()
 }
 
-fn last_seq(joined: &[u8]) -> Fallible<u64> {
-    number_of(joined, "last_seq").ok_or_else(|| "a join was answered without last_seq".to_owned())
+/// What is wanted of an answer.
+#[derive(Default)]
+pub(super) struct Answer {
+    /// The first `peer_id`: a welcome's own.
+    peer: Box<str>,
+    /// The first `last_seq`: the one of the room that was joined.
+    last_seq: Option<u64>,
+}
+
+impl Answer {
+    fn read(frame: &[u8]) -> Fallible<Self> {
+        if frame.starts_with(br#"{"type":"system.error""#) {
+            return Err(format!("the server refused: {}", String::from_utf8_lossy(frame)));
+        }
+        let peer = text_of(frame, "peer_id").unwrap_or_default().into();
+        Ok(Self { peer, last_seq: number_of(frame, "last_seq") })
+    }
+
+    fn joined(&self) -> Fallible<u64> {
+        self.last_seq.ok_or_else(|| "a join was answered without last_seq".to_owned())
+    }
 }
 
 fn broken(e: io::Error) -> String {
@@ -56,7 +75,7 @@ impl Socket {
         let mut socket = Self::upgrade(addr, &format!("/ws?token={token}")).await?;
         socket.say(&[hello()]).await?;
         let [welcome] = socket.answers(["hello"], |_| {}).await?;
-        socket.peer = text_of(&welcome, "peer_id").unwrap_or_default().into();
+        socket.peer = welcome.peer;
         Ok(socket)
     }
 
@@ -72,8 +91,8 @@ impl Socket {
         let mut socket = Self::upgrade(addr, &format!("/ws?token={token}")).await?;
         socket.say(&[hello(), join(room, since)]).await?;
         let [welcome, joined] = socket.answers(["hello", "join"], each).await?;
-        socket.peer = text_of(&welcome, "peer_id").unwrap_or_default().into();
-        Ok((socket, last_seq(&joined)?))
+        socket.peer = welcome.peer;
+        Ok((socket, joined.joined()?))
     }
 
     /// Connects and upgrades.
@@ -107,7 +126,7 @@ impl Socket {
     pub(super) async fn join(&mut self, room: &str, since: Option<u64>, each: impl FnMut(&[u8])) -> Fallible<u64> {
         self.say(&[join(room, since)]).await?;
         let [joined] = self.answers(["join"], each).await?;
-        last_seq(&joined)
+        joined.joined()
     }
 
     /// Writes events, as one piece.
@@ -119,30 +138,35 @@ impl Socket {
         self.io.write_all(&out).await.map_err(broken)
     }
 
-    /// Reads until the answers to these ids have come; everything else of the same pieces goes to `each`. The answers as
-    /// they came: they are large, and to read all of them would cost more than to send them.
+    /// Reads until the answers to these ids have come; everything else of the same pieces goes to `each`. The answers are
+    /// large: they are neither kept nor parsed, which would cost more than to send them.
     pub(super) async fn answers<const N: usize>(
         &mut self,
         ids: [&str; N],
         mut each: impl FnMut(&[u8]),
-    ) -> Fallible<[Vec<u8>; N]> {
+    ) -> Fallible<[Answer; N]> {
         let keys = ids.map(|id| format!("\"reply_to\":\"{id}\""));
-        let mut answers = [const { Vec::new() }; N];
-        while answers.iter().any(Vec::is_empty) {
+        let (mut answers, mut refused) = ([const { None }; N], None);
+        while answers.iter().any(Option::is_none) {
             self.read(|frame| {
                 let head = &frame[..frame.len().min(512)];
-                let mut waiting = answers.iter_mut().zip(&keys).filter(|(answer, _)| answer.is_empty());
+                let mut waiting = answers.iter_mut().zip(&keys).filter(|(answer, _)| answer.is_none());
                 match waiting.find(|(_, key)| find(head, key.as_bytes()).is_some()) {
-                    Some((answer, _)) => *answer = frame.to_vec(),
+                    Some((answer, _)) => {
+                        *answer = Some(Answer::read(frame).unwrap_or_else(|words| {
+                            refused = Some(words);
+                            Answer::default()
+                        }));
+                    }
                     None => each(frame),
                 }
             })
             .await?;
         }
-        if let Some(refused) = answers.iter().find(|answer| answer.starts_with(br#"{"type":"system.error""#)) {
-            return Err(format!("the server refused: {}", String::from_utf8_lossy(refused)));
+        match refused {
+            Some(words) => Err(words),
+            None => Ok(answers.map(Option::unwrap_or_default)),
         }
-        Ok(answers)
     }
 
     /// Waits until something comes and gives every complete text frame. May be dropped while it waits.

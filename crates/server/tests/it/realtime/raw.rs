@@ -111,6 +111,19 @@ impl Raw {
         welcome
     }
 
+    /// What one read brings, of which nothing was read before: the events that are whole.
+    pub async fn at_once(&mut self) -> Vec<Value> {
+        assert!(self.buffer.is_empty());
+        self.buffer.reserve(64 * 1024);
+        assert!(self.fill().await, "the server hung up");
+        let mut events = Vec::new();
+        while let Some((size, frame)) = parse(&self.buffer) {
+            self.buffer.drain(..size);
+            events.push(serde_json::from_slice(&frame.payload).unwrap());
+        }
+        events
+    }
+
     async fn fill(&mut self) -> bool {
         soon("bytes", self.io.read_buf(&mut self.buffer)).await.is_ok_and(|n| n > 0)
     }
