@@ -1,6 +1,6 @@
 //! Rooms: what they are called, who finds them, and how one is entered live.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use mesh_protocol::{
     RoomId, UserId,
@@ -261,16 +261,12 @@ fn look_in(tx: &mut Tx<'_>, room: RoomId, user: UserId, online: &[UserId]) -> Re
 /// large the room.
 fn roster(tx: &mut Tx<'_>, room: RoomId, count: u64, online: &[UserId]) -> Result<Vec<Member>> {
     let small = count <= JOINED_MEMBERS as u64;
-    let mut members = Vec::new();
-    if !small {
-        for user in online {
-            members.extend(store::members::one(tx, room, *user)?);
-        }
-    }
-    for (member, _) in store::members::by_name(tx, room, "", JOINED_MEMBERS)? {
-        if members.len() < JOINED_MEMBERS && (small || !online.contains(&member.user_id)) {
-            members.push(member);
-        }
+    let mut members = if small { Vec::new() } else { store::members::some(tx, room, online)? };
+    if members.len() < JOINED_MEMBERS {
+        let listed: HashSet<_> = members.iter().map(|member| member.user_id).collect();
+        let others = store::members::by_name(tx, room, "", JOINED_MEMBERS)?.into_iter().map(|(member, _)| member);
+        let left = JOINED_MEMBERS - members.len();
+        members.extend(others.filter(|member| !listed.contains(&member.user_id)).take(left));
     }
     Ok(members)
 }

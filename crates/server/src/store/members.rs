@@ -1,12 +1,14 @@
 //! Who is in a room.
 
+use std::collections::HashMap;
+
 use mesh_protocol::{
     RoomId, Timestamp, UserId,
     model::{Member, MemberRole, RoomKind, Visibility},
 };
 
 use super::{
-    db::{Row, Tx},
+    db::{Param, Row, Tx},
     rooms, statements,
 };
 use crate::error::{Error, Result};
@@ -35,11 +37,19 @@ statements! {
         LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1 WHERE r.id = $2";
     ONE = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, m.name_key \
         FROM room_members m JOIN users u ON u.id = m.user_id WHERE m.room_id = $1 AND m.user_id = $2";
+    // Several at once: a question for each would cost three times that. Where they are fewer, the last stands repeatedly.
+    SOME = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, m.name_key \
+        FROM room_members m JOIN users u ON u.id = m.user_id WHERE m.room_id = $1 AND m.user_id IN (\
+        $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
+        $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41)";
     BY_NAME = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, m.name_key \
         FROM room_members m JOIN users u ON u.id = m.user_id WHERE m.room_id = $1 AND m.name_key > $2 \
         ORDER BY m.name_key LIMIT $3";
     ROOMS_OF = "SELECT room_id FROM room_members WHERE user_id = $1";
 }
+
+/// Members that [`SOME`] asks for.
+const AT_ONCE: usize = 40;
 
 fn member(row: &Row) -> Result<Member> {
     Ok(Member {
@@ -151,6 +161,23 @@ pub fn missed_call(tx: &mut Tx<'_>, room: RoomId, from: UserId, declined: &[User
 /// One member; presence is not filled in.
 pub fn one(tx: &mut Tx<'_>, room: RoomId, user: UserId) -> Result<Option<Member>> {
     tx.row(ONE, &[(&room.to_string()).into(), (&user.to_string()).into()])?.as_ref().map(member).transpose()
+}
+
+/// Those of `users` who are members, in that order; presence is not filled in.
+pub fn some(tx: &mut Tx<'_>, room: RoomId, users: &[UserId]) -> Result<Vec<Member>> {
+    let room = room.to_string();
+    let mut found = HashMap::with_capacity(users.len());
+    for users in users.chunks(AT_ONCE) {
+        let ids: Vec<_> = users.iter().map(UserId::to_string).collect();
+        let last = ids.last().into_iter().cycle();
+        let params: Vec<_> =
+            std::iter::once(&room).chain(ids.iter().chain(last).take(AT_ONCE)).map(Param::from).collect();
+        for row in tx.rows(SOME, &params)? {
+            let member = member(&row)?;
+            found.insert(member.user_id, member);
+        }
+    }
+    Ok(users.iter().filter_map(|user| found.remove(user)).collect())
 }
 
 /// Members by name, after the one whose name's key is `after`; presence is not filled in. With each, its name's key.

@@ -101,7 +101,7 @@ impl Session {
         // An acknowledged message survives a power cut.
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "foreign_keys", true)?;
-        conn.pragma_update(None, "cache_size", if read_only { -1024 } else { -4096 })?;
+        conn.pragma_update(None, "cache_size", -4096)?;
         conn.pragma_update(None, "temp_store", "MEMORY")?;
         // Keeps the log from growing without end after one burst.
         conn.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;

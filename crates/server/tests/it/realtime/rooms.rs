@@ -265,6 +265,18 @@ async fn of_a_large_room_200_members_are_listed_those_online_first() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 200, "nobody twice");
+    // More of them than the store is asked for at once.
+    let crowd: Vec<_> = stream::iter(&people[150..195]).map(|person| server.peer(person)).buffered(8).collect().await;
+    let joined = one.join(&room).await;
+    let members = joined["payload"]["members"].as_array().unwrap();
+    let shown =
+        |n: usize| members.iter().filter(|member| member["user_id"] == people[n].id.as_str()).collect::<Vec<_>>();
+    assert_eq!(members.len(), 200);
+    for n in (150..195).chain([202, 203]) {
+        assert!(matches!(shown(n)[..], [member] if member["online"] == true), "m{n} once, and online");
+    }
+    assert!(members[..47].iter().all(|member| member["online"] == true), "those online first");
+    drop(crowd);
     // Whoever joins many such rooms at once is no slow reader: the server asks no faster than it is answered.
     let mut raw = Raw::narrow(&server.base, &ana.token).await;
     for n in 0..200 {

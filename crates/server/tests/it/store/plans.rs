@@ -1,7 +1,7 @@
 //! How the databases answer what is asked most: by an index, whatever a room and the server have grown to. The rows are
 //! those of `mesh-server bench seed`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
 use mesh_protocol::{MessageId, RoomId, UserId};
 use mesh_server::{
@@ -95,6 +95,11 @@ fn questions(tx: &Tx<'_>, room: RoomId, user: UserId, message: MessageId) -> Vec
         hot("members::ROLE", vec![r(), u()], "(room_id=? AND user_id=?)"),
         hot("members::STANDING", vec![u(), r()], "(room_id=? AND user_id=?)"),
         hot("members::ONE", vec![r(), u()], "(room_id=? AND user_id=?)"),
+        hot(
+            "members::SOME",
+            iter::once(r()).chain(iter::repeat_with(u).take(40)).collect(),
+            "(user_id=? AND room_id=?)",
+        ),
         hot("members::BY_NAME", vec![r(), text("a"), N(51)], "(room_id=? AND name_key>?)"),
         hot("members::ROOMS_OF", vec![u()], "(user_id=?)"),
         hot("members::READ", vec![N(9), r(), u()], "(room_id=? AND user_id=?)"),
