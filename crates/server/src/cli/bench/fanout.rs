@@ -184,7 +184,8 @@ pub(super) async fn paced(bench: &Bench) -> Fallible<Outcome> {
     out.deliveries = run.said * count as u64;
     out.faults = run.faults;
     let million = |run: &Cost, delivered: u64| run.cpu.map(|cpu| cpu / delivered.max(1) as f64 * 1e6);
-    if let Some(cpu) = million(&run.cost, run.delivered) {
+    let cpu = million(&run.cost, run.delivered);
+    if let Some(cpu) = cpu {
         out.judged("cpu_seconds_per_million", "CPU seconds a million deliveries", cpu, "s", Goal::AtMost(8.0));
     }
     let p99 = run.times.ms(0.99);
@@ -196,13 +197,12 @@ pub(super) async fn paced(bench: &Bench) -> Fallible<Outcome> {
     if bench.options.reference {
         let limit = limit(count, size, (rate, length)).await?;
         let most = limit.times.ms(0.99);
-        if let Some(cpu) = million(&limit.cost, limit.delivered) {
-            out.figure(
-                "limit_cpu_seconds_per_million",
-                "a bare broadcaster: CPU seconds a million deliveries",
-                cpu,
-                "s",
-            );
+        if let (Some(cpu), Some(least)) = (cpu, million(&limit.cost, limit.delivered)) {
+            let title = "a bare broadcaster: CPU seconds a million deliveries";
+            out.figure("limit_cpu_seconds_per_million", title, least, "s");
+            // 8 beside 6.7, which it took where the goals were set: seconds are a machine's own.
+            let title = "CPU seconds, as a multiple of the bare broadcaster's";
+            out.judged("cpu_of_limit", title, cpu / least.max(0.001), "", Goal::AtMost(8.0 / 6.7));
         }
         out.figure("limit_p99_ms", "a bare broadcaster: p99", most, "ms");
         out.judged(
