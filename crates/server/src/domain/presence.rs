@@ -8,10 +8,12 @@ use mesh_protocol::model::PeerStatus;
 /// Milliseconds between two tellings of one peer.
 pub const PEER_PACE_MS: u64 = 200;
 /// Milliseconds between two tellings of one room with so many connected peers: what changes meanwhile is told together,
-/// so that a hundred who come back at once are a few writes to each who is there, not a hundred. What a telling costs
-/// grows with the room, and so does the pause, up to that of rooms that hear of numbers only.
+/// so that a hundred who come back at once are a write or two to each who is there, not a hundred. Up to ten peers wait no
+/// longer than [`PEER_PACE_MS`]. What all tellings cost grows with the square of who is there, and so does the pause, up to
+/// that of rooms that hear of numbers only.
 pub fn room_pause_ms(peers: usize) -> u64 {
-    (peers as u64 * 10).clamp(20, ROOM_PACE_MS)
+    let peers = peers as u64;
+    peers.saturating_mul(peers).saturating_mul(2).clamp(20, ROOM_PACE_MS)
 }
 
 /// Milliseconds between two summaries of one room.
