@@ -6,8 +6,7 @@
 //! connection holds no buffer at all.
 //!
 //! Writing: frames are made once, as [`Bytes`], and shared by all connections that get them: a
-//! server's frames bear no mask. [`FrameBuf`] lets a serialiser write right behind the place of the
-//! header, without a second copy.
+//! server's frames bear no mask.
 //!
 //! No extension is negotiated (compression would need a window per connection), so the reserved
 //! bits are always a protocol error.
@@ -16,7 +15,7 @@ mod encode;
 mod handshake;
 mod header;
 
-pub use encode::{FrameBuf, close_frame, frame_size, ping_frame, pong_frame, text_frame, write_text};
+pub use encode::{close_frame, frame_size, ping_frame, pong_frame, text_frame, write_text};
 pub use handshake::{accept_key, valid_key};
 use header::{Header, Opcode};
 

@@ -37,7 +37,7 @@ statements! {
         LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1 WHERE r.id = $2";
     ONE = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, m.name_key \
         FROM room_members m JOIN users u ON u.id = m.user_id WHERE m.room_id = $1 AND m.user_id = $2";
-    // Several at once: a question for each would cost three times that. Where they are fewer, the last stands repeatedly.
+    // Several at once, which costs less than a question for each. Where they are fewer, the last one fills the places.
     SOME = "SELECT m.user_id, u.username, u.display_name, m.role, m.joined_at, m.name_key \
         FROM room_members m JOIN users u ON u.id = m.user_id WHERE m.room_id = $1 AND m.user_id IN (\
         $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
