@@ -5,6 +5,7 @@ mod crowd;
 mod fanout;
 mod html;
 mod http;
+mod idle;
 mod limit;
 mod load;
 mod login;
@@ -171,7 +172,7 @@ impl Bench {
     async fn run(&self, scenario: &str) -> Fallible<Vec<Outcome>> {
         Ok(match scenario {
             "start" => vec![start::run(self).await?],
-            "idle" => vec![crowd::idle(self).await?],
+            "idle" => vec![idle::idle(self).await?],
             "join" => vec![crowd::join(self).await?],
             "storm" => vec![crowd::storm(self).await?],
             "fanout" if self.options.rate.is_some() => vec![fanout::paced(self).await?],

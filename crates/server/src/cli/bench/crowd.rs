@@ -1,6 +1,6 @@
-//! Many connections: idle ones, all back at once, all into one room.
+//! Many connections: all back at once, all into one room.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
@@ -12,16 +12,15 @@ use super::{
     target::{Settings, Target},
     usage::Stretch,
     watch::Watch,
-    wire::Socket,
 };
 
 /// Accounts, and rooms, among which connections are spread.
-const HOUSES: usize = 50;
+pub(super) const HOUSES: usize = 50;
 /// Connections that are opened side by side.
-const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE: usize = 64;
 
 /// Opens connections that listen in their rooms; each with its number.
-async fn settle_in(
+pub(super) async fn settle_in(
     target: &Target,
     houses: &Arc<Houses>,
     count: usize,
@@ -36,78 +35,6 @@ async fn settle_in(
         }
     });
     opened.await
-}
-
-/// Authenticated connections that have joined a room and say nothing.
-pub(super) async fn idle(bench: &Bench) -> Fallible<Outcome> {
-    let count = bench.connections(5_000, 20);
-    let target = Target::get(&bench.options, Settings::CHEAP).await?;
-    let houses = Houses::new(&target, HOUSES.min(count)).await?;
-    load::settle(target.process).await?;
-    let stretch = Stretch::begin(target.process)?;
-    let watch = Watch::begin("idle", "connections", stretch);
-    let begun = Instant::now();
-    let there = settle_in(&target, &houses, count, &watch).await?;
-    let seconds = begun.elapsed().as_secs_f64();
-    load::settle(target.process).await?;
-    let cost = stretch.end()?;
-    // Each of them hears what is said.
-    let lasts = houses.say_once(&target.addr, "is everybody there?").await?;
-    let (heard, faults) = Houses::hear_all(there, &lasts).await?;
-
-    let title =
-        format!("{count} authenticated connections in {} rooms, {AT_ONCE} opened at a time", houses.rooms.len());
-    let mut out = Outcome::new("idle", title, &[("connections", count as u64)]);
-    out.samples = watch.end().await;
-    out.unit = "connections";
-    (out.deliveries, out.faults) = (heard + faults.lost, faults);
-    if let Some((before, after)) = cost.resident_kib {
-        let each = (after - before) / count as f64;
-        out.judged("kib_per_connection", "KiB of the server's memory for each", each, "KiB", Goal::AtMost(5.0));
-    }
-    let rate = count as f64 / seconds;
-    out.judged("accepted_per_second", "connections a second: token, hello, join", rate, "", Goal::AtLeast(8_000.0));
-    if let Some(cpu) = cost.cpu {
-        out.figure("cpu_seconds_per_thousand", "CPU seconds a thousand connections", cpu / count as f64 * 1e3, "s");
-    }
-    if bench.options.reference {
-        drop(target);
-        let (limit, cpu) = accepted_by_limit(count).await?;
-        out.figure("limit_accepted_per_second", "a bare broadcaster: upgrades a second", limit, "");
-        if let Some(cpu) = cpu {
-            let name = "a bare broadcaster: CPU seconds a thousand connections";
-            out.figure("limit_cpu_seconds_per_thousand", name, cpu / count as f64 * 1e3, "s");
-        }
-        let share = rate / limit;
-        out.judged(
-            "accepted_of_limit",
-            "connections a second, of the bare broadcaster's",
-            share,
-            "",
-            Goal::AtLeast(0.5),
-        );
-    }
-    Ok(out)
-}
-
-/// How many connections the bare broadcaster accepts in a second, opened as those of [`idle`] but without a token, a
-/// hello or a room; and its CPU time for all of them.
-async fn accepted_by_limit(count: usize) -> Fallible<(f64, Option<f64>)> {
-    let target = Target::start_limit().await?;
-    load::settle(target.process).await?;
-    let stretch = Stretch::begin(target.process)?;
-    let watch = Watch::begin("idle: a bare broadcaster", "connections", stretch);
-    let addr = target.addr.clone();
-    let opened = load::many(count, AT_ONCE, &watch.done, move |_| {
-        let addr = addr.clone();
-        async move { Socket::upgrade(&addr, "/").await }
-    });
-    let there = opened.await?;
-    let seconds = stretch.begun().elapsed().as_secs_f64();
-    load::settle(target.process).await?;
-    let cost = stretch.end()?;
-    drop((there, watch.end().await));
-    Ok((count as f64 / seconds, cost.cpu))
 }
 
 /// All connections drop and resume at once, each some messages behind.

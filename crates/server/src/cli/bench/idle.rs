@@ -1,0 +1,130 @@
+//! Connections that come and say nothing: how fast, and what each of them holds.
+
+use std::time::Instant;
+
+use super::{
+    Bench, Fallible,
+    check::Faults,
+    crowd::{AT_ONCE, HOUSES, settle_in},
+    load::{self, Houses},
+    report::{Goal, Outcome},
+    target::{Settings, Target},
+    usage::{Cost, Sample, Stretch},
+    watch::Watch,
+    wire::Socket,
+};
+
+/// A round lasts less than a second, in which anything else on the machine shows: the median of so many counts. Each has a
+/// server of its own.
+const ROUNDS: usize = 3;
+
+/// All connections opened once.
+struct Round {
+    seconds: f64,
+    cost: Cost,
+    rooms: usize,
+    heard: u64,
+    faults: Faults,
+    samples: Vec<Sample>,
+}
+
+/// Authenticated connections that have joined a room and say nothing.
+pub(super) async fn idle(bench: &Bench) -> Fallible<Outcome> {
+    let count = bench.connections(5_000, 20);
+    // A server that runs already would be seen in its first round only: later ones find the memory of the one before.
+    let rounds = if bench.options.quick || bench.options.addr.is_some() { 1 } else { ROUNDS };
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        ours.push(round(bench, count).await?);
+        // By turns, so that both have the same hour.
+        if bench.options.reference {
+            bare.push(accepted_by_limit(count).await?);
+        }
+    }
+
+    let rooms = ours.first().map_or(0, |round| round.rooms);
+    let title = format!("{count} authenticated connections in {rooms} rooms, {AT_ONCE} opened at a time");
+    let mut out = Outcome::new("idle", title, &[("connections", count as u64), ("rounds", rounds as u64)]);
+    out.unit = "connections";
+    for round in &mut ours {
+        out.deliveries += round.heard + round.faults.lost;
+        out.faults += round.faults;
+        out.samples = std::mem::take(&mut round.samples);
+    }
+    let per_thousand = |cost: &Cost| cost.cpu.map(|cpu| cpu / count as f64 * 1e3);
+    let memory = |round: &Round| round.cost.resident_kib.map(|(before, after)| (after - before) / count as f64);
+    if let Some(each) = median(ours.iter().filter_map(memory)) {
+        out.judged("kib_per_connection", "KiB of the server's memory for each", each, "KiB", Goal::AtMost(5.0));
+    }
+    let rate = median(ours.iter().map(|round| count as f64 / round.seconds)).unwrap_or(0.0);
+    out.judged("accepted_per_second", "connections a second: token, hello, join", rate, "", Goal::AtLeast(8_000.0));
+    if let Some(cpu) = median(ours.iter().filter_map(|round| per_thousand(&round.cost))) {
+        out.figure("cpu_seconds_per_thousand", "CPU seconds a thousand connections", cpu, "s");
+    }
+    if let Some(limit) = median(bare.iter().map(|cost| count as f64 / cost.seconds)) {
+        out.figure("limit_accepted_per_second", "a bare broadcaster: upgrades a second", limit, "");
+        if let Some(cpu) = median(bare.iter().filter_map(per_thousand)) {
+            let name = "a bare broadcaster: CPU seconds a thousand connections";
+            out.figure("limit_cpu_seconds_per_thousand", name, cpu, "s");
+        }
+        let name = "connections a second, of the bare broadcaster's";
+        out.judged("accepted_of_limit", name, rate / limit, "", Goal::AtLeast(0.5));
+    }
+    Ok(out)
+}
+
+/// The one in the middle; of two, the higher.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// Opens all connections; each of them hears what is said then.
+async fn round(bench: &Bench, count: usize) -> Fallible<Round> {
+    let target = Target::get(&bench.options, Settings::CHEAP).await?;
+    let houses = Houses::new(&target, HOUSES.min(count)).await?;
+    load::settle(target.process).await?;
+    let stretch = Stretch::begin(target.process)?;
+    let watch = Watch::begin("idle", "connections", stretch);
+    let begun = Instant::now();
+    let there = settle_in(&target, &houses, count, &watch).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    load::settle(target.process).await?;
+    let cost = stretch.end()?;
+    let lasts = houses.say_once(&target.addr, "is everybody there?").await?;
+    let (heard, faults) = Houses::hear_all(there, &lasts).await?;
+    Ok(Round { seconds, cost, rooms: houses.rooms.len(), heard, faults, samples: watch.end().await })
+}
+
+/// How long the bare broadcaster takes to accept as many connections, opened as those of [`round`] but without a token, a
+/// hello or a room; and what they cost it.
+async fn accepted_by_limit(count: usize) -> Fallible<Cost> {
+    let target = Target::start_limit().await?;
+    load::settle(target.process).await?;
+    let stretch = Stretch::begin(target.process)?;
+    let watch = Watch::begin("idle: a bare broadcaster", "connections", stretch);
+    let addr = target.addr.clone();
+    let opened = load::many(count, AT_ONCE, &watch.done, move |_| {
+        let addr = addr.clone();
+        async move { Socket::upgrade(&addr, "/").await }
+    });
+    let there = opened.await?;
+    let seconds = stretch.begun().elapsed().as_secs_f64();
+    load::settle(target.process).await?;
+    let cost = stretch.end()?;
+    drop((there, watch.end().await));
+    Ok(Cost { seconds, ..cost })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_one_in_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), Some(2.0));
+        assert_eq!(median([4.0].into_iter()), Some(4.0));
+        assert_eq!(median([].into_iter()), None);
+    }
+}
