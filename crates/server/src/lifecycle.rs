@@ -1,17 +1,17 @@
 //! A server's life: open, listen, serve, stop in order.
 
+mod front;
+
 use std::{
     net::SocketAddr,
     sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo, routing::get};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use axum::{Router, routing::get};
 use tokio::net::{TcpListener, TcpSocket};
-use tower::ServiceExt as _;
 
+use self::front::{Front, WEBSOCKET};
 use crate::{
     app::App,
     bus,
@@ -21,19 +21,14 @@ use crate::{
     ids::Ids,
     keys::Keys,
     push::Push,
-    realtime::{
-        hub::Hub,
-        upgrade::{Switch, upgrade},
-    },
+    realtime::{hub::Hub, upgrade::upgrade},
     service::auth::Callers,
     store::{Db, backup, migrate},
     tasks::Tasks,
-    tls::{Stream, Tls},
+    tls::Tls,
     worker,
 };
 
-/// How long a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections that may wait to be accepted; Linux allows as many by default (`net.core.somaxconn`). Where thousands come
 /// back at once, whoever finds no place tries again a second later, or three.
 const BACKLOG: u32 = 4_096;
@@ -112,10 +107,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Server, String> {
         Some(wanted) => Some(serve_metrics(&app, wanted).await?),
         None => None,
     };
-    let websocket = Router::new().route("/ws", get(upgrade).with_state(hub.clone()));
-    let router = http::router_with(app.clone(), websocket);
-    let (accepting, with) = (app.clone(), tls.clone());
-    app.tasks.spawn("accept", async move { accept(&accepting, listener, router, with).await });
+    let websocket = Router::new().route(WEBSOCKET, get(upgrade).with_state(hub.clone()));
+    let site = http::site(app.clone(), websocket);
+    let front = Front { site, hub: Some(hub.clone()), tls: tls.clone(), tasks: app.tasks.clone() };
+    app.tasks.spawn("accept", front.accept(listener));
     if let Some(tls) = tls.clone() {
         let tasks = app.tasks.clone();
         app.tasks.spawn("certificate", tls.watch(tasks));
@@ -169,80 +164,10 @@ async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), String>
 /// Tells the figures on a port of their own.
 async fn serve_metrics(app: &Arc<App>, wanted: SocketAddr) -> Result<SocketAddr, String> {
     let (listener, addr) = listen(wanted).await.map_err(|e| format!("MESH_METRICS_ADDR: {e}"))?;
-    let (accepting, router) = (app.clone(), http::metrics_router(app.clone()));
-    app.tasks.spawn("metrics", async move { accept(&accepting, listener, router, None).await });
+    let front = Front { site: http::metrics_site(app.clone()), hub: None, tls: None, tasks: app.tasks.clone() };
+    app.tasks.spawn("metrics", front.accept(listener));
     tracing::info!(%addr, "metrics are told here");
     Ok(addr)
-}
-
-/// Takes connections until the house stops.
-async fn accept(app: &Arc<App>, listener: TcpListener, router: Router, tls: Option<Arc<Tls>>) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = app.tasks.soft_stop() => return,
-        };
-        match accepted {
-            Ok((io, addr)) => {
-                let tasks = app.tasks.clone();
-                let (router, tls) = (router.clone(), tls.clone());
-                let _ = io.set_nodelay(true);
-                app.tasks.spawn_for_client("http", async move {
-                    let io = match tls {
-                        None => Some(Stream::Plain(io)),
-                        Some(tls) => tokio::select! {
-                            io = tls.accept(io) => io,
-                            () = tasks.soft_stop() => None,
-                        },
-                    };
-                    if let Some(io) = io {
-                        serve(io, addr, router, &tasks).await;
-                    }
-                });
-            }
-            Err(e) => {
-                // Out of file descriptors, most often: those who are here go on, and some will leave.
-                tracing::warn!(error = &e as &dyn std::error::Error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-/// Serves one HTTP connection until it ends or becomes a WebSocket.
-async fn serve(io: Stream, addr: SocketAddr, router: Router, tasks: &Tasks) {
-    let switch = Switch::default();
-    let handed_on = switch.clone();
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        let extensions = request.extensions_mut();
-        extensions.insert(ConnectInfo(addr));
-        extensions.insert(handed_on.clone());
-        router.clone().oneshot(request.map(Body::new))
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(64 * 1024)
-        // One piece is cheaper to write than two, also where it has to be put together.
-        .writev(false)
-        .serve_connection(TokioIo::new(io), service)
-        .with_upgrades();
-    let outcome = {
-        let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            outcome = connection.as_mut() => outcome,
-            () = tasks.soft_stop() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
-    };
-    // The connection is dropped by now: an upgrade that it has not completed will never be, and nobody waits for it.
-    if let Err(e) = outcome {
-        tracing::debug!(error = &e as &dyn std::error::Error, "an HTTP connection ended early");
-    } else if let Some(upgrade) = switch.take() {
-        upgrade.serve().await;
-    }
 }
 
 impl Server {

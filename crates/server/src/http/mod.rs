@@ -11,6 +11,7 @@ mod docs;
 mod export;
 mod extract;
 mod farewell;
+mod head;
 mod invite_pages;
 mod members;
 mod messages;
@@ -30,5 +31,7 @@ mod testing;
 mod tokens;
 mod totp;
 
+pub use head::simple_get;
 pub use openapi::{openapi, openapi_json};
-pub use router::{metrics_router, router, router_with};
+pub use router::{metrics_site, site};
+pub use shell::{Shell, Visit};

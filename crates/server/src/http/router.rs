@@ -13,7 +13,9 @@ use utoipa_axum::{PathItemExt, paste, router::OpenApiRouter, routes};
 
 use super::{
     admin, auth, bans, docs, export, farewell, invite_pages, members, messages, notifications, openapi, problem,
-    room_invites, rooms, search, server, sessions, shell, tokens, totp,
+    room_invites, rooms, search, server, sessions,
+    shell::{self, Shell},
+    tokens, totp,
 };
 use crate::app::App;
 
@@ -123,26 +125,22 @@ fn metrics() -> Router<Arc<App>> {
 }
 
 /// What stands on `MESH_METRICS_ADDR`: the figures and nothing else.
-pub fn metrics_router(app: Arc<App>) -> Router {
-    let (ids, origins, figures) = (app.ids.clone(), app.config.cors_origins.clone(), app.metrics.clone());
-    let tracer = app.tracer.clone();
-    let routes = problem::fallbacks(metrics()).layer(from_fn(shell::note_route)).with_state(app);
-    shell::wrap(routes, ids, origins, figures, tracer)
+pub fn metrics_site(app: Arc<App>) -> Arc<Shell> {
+    around(metrics(), app)
 }
 
-/// The whole HTTP side of a server.
-pub fn router(app: Arc<App>) -> Router {
-    router_with(app, Router::new())
-}
-
-/// The same with more routes (the WebSocket's), which get request ids, log spans and the rest like all others.
-pub fn router_with(app: Arc<App>, more: Router<Arc<App>>) -> Router {
+/// The whole HTTP side of a server. `more` routes (the WebSocket's) get request ids, log spans and the rest like all others.
+pub fn site(app: Arc<App>, more: Router<Arc<App>>) -> Arc<Shell> {
     let mut routes = served();
     if app.config.metrics_addr.is_none() {
         routes = routes.merge(metrics());
     }
+    around(routes.merge(documents()).merge(more), app)
+}
+
+fn around(routes: Router<Arc<App>>, app: Arc<App>) -> Arc<Shell> {
     let (ids, origins, figures) = (app.ids.clone(), app.config.cors_origins.clone(), app.metrics.clone());
     let tracer = app.tracer.clone();
-    let routes = problem::fallbacks(routes.merge(documents()).merge(more));
-    shell::wrap(routes.layer(from_fn(shell::note_route)).with_state(app), ids, origins, figures, tracer)
+    let routes = problem::fallbacks(routes).layer(from_fn(shell::note_route)).with_state(app);
+    Shell::new(routes, ids, origins, figures, tracer)
 }

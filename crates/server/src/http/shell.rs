@@ -2,10 +2,7 @@
 //!
 //! It wraps the router from outside, as a path must be changed before it is routed.
 
-use std::{
-    any::Any, borrow::Cow, convert::Infallible, panic::AssertUnwindSafe, sync::Arc, sync::OnceLock, time::Duration,
-    time::Instant,
-};
+use std::{any::Any, borrow::Cow, panic::AssertUnwindSafe, sync::Arc, sync::OnceLock, time::Duration, time::Instant};
 
 use axum::{
     Router,
@@ -15,7 +12,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
-use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower::{Layer as _, ServiceExt as _};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
 use tracing::Instrument as _;
 
@@ -34,7 +31,8 @@ const MAX_REQUEST_ID: usize = 64;
 /// How long a browser may remember the answer to a preflight; Chromium remembers no longer.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(7_200);
 
-struct Shell {
+/// A router, and what every request has in common around it.
+pub struct Shell {
     router: Router,
     with_cors: Cors<Router>,
     ids: Ids,
@@ -59,21 +57,6 @@ pub(super) async fn note_route(path: Option<MatchedPath>, request: Request, next
     next.run(request).await
 }
 
-/// Puts the shell around a router.
-pub(super) fn wrap(
-    router: Router,
-    ids: Ids,
-    origins: CorsOrigins,
-    metrics: Arc<Metrics>,
-    tracer: Option<Arc<Tracer>>,
-) -> Router {
-    let shell = Arc::new(Shell { with_cors: cors(origins).layer(router.clone()), router, ids, metrics, tracer });
-    Router::new().fallback_service(service_fn(move |request: Request| {
-        let shell = Arc::clone(&shell);
-        async move { Ok::<_, Infallible>(shell.answer(request).await) }
-    }))
-}
-
 fn cors(origins: CorsOrigins) -> CorsLayer {
     let origins = match origins {
         CorsOrigins::Any => AllowOrigin::any(),
@@ -87,33 +70,74 @@ fn cors(origins: CorsOrigins) -> CorsLayer {
         .max_age(PREFLIGHT_AGE)
 }
 
+/// A request that is being answered.
+pub struct Visit {
+    started: Instant,
+    id: HeaderValue,
+    method: Method,
+    is_api: bool,
+    /// What the log says of it.
+    span: tracing::Span,
+    /// Its trace, where it is recorded.
+    traced: Option<Span>,
+}
+
+impl Visit {
+    /// Does what answers the request, with the log and the trace knowing for whom.
+    pub async fn within<T>(&self, answering: impl Future<Output = T>) -> T {
+        let answering = answering.instrument(self.span.clone());
+        match self.traced.as_ref().map(Span::context) {
+            None => answering.await,
+            Some(context) => trace::scoped(context, answering).await,
+        }
+    }
+}
+
 impl Shell {
-    async fn answer(&self, mut request: Request) -> Response {
-        let started = Instant::now();
-        let id = self.request_id(request.headers());
+    /// Puts the shell around a router.
+    pub(super) fn new(
+        router: Router,
+        ids: Ids,
+        origins: CorsOrigins,
+        metrics: Arc<Metrics>,
+        tracer: Option<Arc<Tracer>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { with_cors: cors(origins).layer(router.clone()), router, ids, metrics, tracer })
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, mut request: Request) -> Response {
         drop_slash(request.uri_mut());
-        let (method, route) = (request.method().clone(), Route::default());
+        let visit = self.begin(request.method(), request.uri(), request.headers());
+        let route = Route::default();
         request.extensions_mut().insert(route.clone());
-        let is_api = request.uri().path().starts_with("/api/");
+        let answer = visit.within(AssertUnwindSafe(self.route(request)).catch_unwind()).await;
+        let mut response = answer.unwrap_or_else(|panic| {
+            visit.span.in_scope(|| tracing::error!(panic = words(&*panic), "a handler panicked"));
+            Error::new(Kind::Internal, "internal", "the server failed to do this").into_response()
+        });
+        self.end(visit, route.0.get().map(MatchedPath::as_str), &mut response);
+        response
+    }
+
+    /// A request has come.
+    pub fn begin(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Visit {
+        let (started, id) = (Instant::now(), self.request_id(headers));
         // Neither the query nor a header is logged: both may hold a token.
         let span = tracing::info_span!(
             "request",
             id = id.to_str().unwrap_or_default(),
-            method = %request.method(),
-            path = %without_codes(request.uri().path()),
+            method = %method,
+            path = %without_codes(uri.path()),
         );
-        let traced = self.trace(&request);
-        let context = traced.as_ref().map(Span::context);
-        let answering = AssertUnwindSafe(self.route(request)).catch_unwind().instrument(span.clone());
-        let answer = match context {
-            None => answering.await,
-            Some(context) => trace::scoped(context, answering).await,
-        };
+        let is_api = uri.path().starts_with("/api/");
+        Visit { started, id, method: method.clone(), is_api, span, traced: self.trace(uri, headers) }
+    }
+
+    /// Its answer is known: it gets the headers that all have, and is counted under the router's pattern.
+    pub fn end(&self, visit: Visit, route: Option<&str>, response: &mut Response) {
+        let Visit { started, id, method, is_api, span, traced } = visit;
         let _entered = span.entered();
-        let mut response = answer.unwrap_or_else(|panic| {
-            tracing::error!(panic = words(&*panic), "a handler panicked");
-            Error::new(Kind::Internal, "internal", "the server failed to do this").into_response()
-        });
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, id);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -121,21 +145,20 @@ impl Shell {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         let (took, status) = (started.elapsed(), response.status().as_u16());
-        self.metrics.http.answered(method.as_str(), route.0.get().map(MatchedPath::as_str), status, took);
+        self.metrics.http.answered(method.as_str(), route, status, took);
         if let Some(traced) = traced {
-            traced_end(traced, &method, route.0.get().map(MatchedPath::as_str), status);
+            traced_end(traced, &method, route, status);
         }
         tracing::debug!(status, latency_ms = took.as_secs_f64() * 1e3, "answered");
-        response
     }
 
     /// Begins the request's span, where traces are wanted; its name is known when it is answered.
-    fn trace(&self, request: &Request) -> Option<Span> {
+    fn trace(&self, uri: &Uri, headers: &HeaderMap) -> Option<Span> {
         let tracer = self.tracer.as_ref()?;
-        if UNTRACED.contains(&request.uri().path()) {
+        if UNTRACED.contains(&uri.path()) {
             return None;
         }
-        let parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+        let parent = headers.get("traceparent").and_then(|value| value.to_str().ok());
         tracer.begin("request", SpanKind::Server, parent)
     }
 

@@ -8,9 +8,8 @@ use axum::{
     routing::get as on_get,
 };
 use mesh_protocol::rest::CreateRoomRequest;
-use tower::ServiceExt as _;
 
-use super::{body::Json, problem, router, shell};
+use super::{body::Json, problem, router, shell::Shell};
 use crate::{clock::Clock, config::CorsOrigins, ids::Ids, metrics::Metrics};
 
 async fn panic() {
@@ -27,10 +26,8 @@ pub(super) async fn send_from(origins: CorsOrigins, request: Request) -> Respons
     let thing = on_get(|| async { "thing" }).post(|Json(room): Json<CreateRoomRequest>| async { room.name });
     let routes: Router<()> = router::documents();
     let routes = routes.route("/api/thing", thing).route("/panic", on_get(panic));
-    shell::wrap(problem::fallbacks(routes), Ids::new(Clock::System), origins, Metrics::new(), None)
-        .oneshot(request)
-        .await
-        .unwrap()
+    let routes = problem::fallbacks(routes);
+    Shell::new(routes, Ids::new(Clock::System), origins, Metrics::new(), None).answer(request).await
 }
 
 pub(super) fn get(uri: &str) -> Request {

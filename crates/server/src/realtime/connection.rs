@@ -120,37 +120,9 @@ impl Drop for Connection {
     }
 }
 
-/// Serves a connection to its end. `early` is what came behind the upgrade request.
-pub(super) async fn serve(io: Stream, early: Bytes, hub: Arc<Hub>, conn: Arc<Conn>) {
-    let now = Instant::now();
-    let app = hub.app().clone();
-    let rate = app.config.events_per_second;
-    app.metrics.sockets.rise();
-    app.metrics.opened.add(1);
-    conn.outbox().io = Some(io);
-    // A copy: `early` lies in the handshake's buffer, which would stay as long as the connection.
-    let backlog = early.to_vec();
-    drop(early);
-    let mut connection = Connection {
-        bucket: Bucket::new(rate, rate.saturating_mul(EVENTS_BURST_FACTOR), dispatch::now_ms(&app)),
-        signals: Bucket::new(SIGNALS_PER_SECOND.max(rate), SIGNALS_BURST.max(rate), dispatch::now_ms(&app)),
-        conn,
-        hub,
-        decoder: Decoder::new(MAX_FRAME_BYTES),
-        backlog,
-        command: None,
-        arriving: false,
-        malformed: 0,
-        flooding: 0,
-        phase: Phase::Open,
-        // The first turn looks at every time, and sets it.
-        timer: Box::pin(tokio::time::sleep_until(now + HEARTBEAT)),
-        heard_at: now,
-        next_ping: now + HEARTBEAT,
-        ends_at: now,
-        warned: false,
-        opened_at: now,
-    };
+/// Serves a connection to its end. It stands on the heap: its task would hold room for it twice.
+pub(super) async fn serve(mut connection: Box<Connection>) {
+    let app = connection.hub.app().clone();
     let over = tokio::select! {
         () = std::future::poll_fn(|cx| connection.poll(cx)) => true,
         () = app.tasks.soft_stop() => false,
@@ -193,6 +165,36 @@ fn close_bytes(close: Close) -> Bytes {
 }
 
 impl Connection {
+    /// A connection of which nothing was heard but `early`, which came behind the upgrade request.
+    pub(super) fn open(io: Stream, early: Vec<u8>, hub: Arc<Hub>, conn: Arc<Conn>) -> Box<Self> {
+        let now = Instant::now();
+        let (app, now_ms) = (hub.app(), dispatch::now_ms(hub.app()));
+        let rate = app.config.events_per_second;
+        app.metrics.sockets.rise();
+        app.metrics.opened.add(1);
+        conn.outbox().io = Some(io);
+        Box::new(Self {
+            bucket: Bucket::new(rate, rate.saturating_mul(EVENTS_BURST_FACTOR), now_ms),
+            signals: Bucket::new(SIGNALS_PER_SECOND.max(rate), SIGNALS_BURST.max(rate), now_ms),
+            conn,
+            hub,
+            decoder: Decoder::new(MAX_FRAME_BYTES),
+            backlog: early,
+            command: None,
+            arriving: false,
+            malformed: 0,
+            flooding: 0,
+            phase: Phase::Open,
+            // The first turn looks at every time, and sets it.
+            timer: Box::pin(tokio::time::sleep_until(now + HEARTBEAT)),
+            heard_at: now,
+            next_ping: now + HEARTBEAT,
+            ends_at: now,
+            warned: false,
+            opened_at: now,
+        })
+    }
+
     /// The parting of a planned stop. Clients are told to come back spread over time, so that they don't all return
     /// at once.
     fn restarting(&self) -> Close {

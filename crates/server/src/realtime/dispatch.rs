@@ -15,7 +15,7 @@ use mesh_protocol::{
         ClientEvent, EventError,
         presence::Set,
         room::{Leave, Left},
-        system::{Ack, Auth, Error as Refusal, Hello, Limits, Pong, Welcome, WelcomeUser},
+        system::{Ack, Auth, Error as Refusal, Hello, Limits, Pong, Welcome},
     },
     limits::{HEARTBEAT_SECONDS, MAX_FRAME_BYTES, MAX_MALFORMED, SIGNALS_PER_SECOND, WELCOME_ROOMS},
     model::{MemberPeer, PeerStatus, Scope},
@@ -384,7 +384,7 @@ async fn welcome(answer: &Answer, caller: &Caller, hello: Hello, proposed: Optio
     let Arrival { user, rooms, rooms_complete, memberships } = arrival;
     let welcome = Welcome {
         peer_id: peer_id.clone(),
-        user: WelcomeUser { id: user.id, username: user.username, display_name: user.display_name },
+        user,
         session_id: caller.session_id,
         server_version: info::VERSION.to_owned(),
         protocol: PROTOCOL_VERSION,

@@ -6,21 +6,21 @@ use axum::{
     body::Body,
     extract::{Query, Request, State},
     http::{
-        HeaderMap, HeaderValue, Response, StatusCode,
+        HeaderMap, HeaderValue, Response, StatusCode, Uri,
         header::{
             AUTHORIZATION, CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
         },
     },
     response::IntoResponse,
 };
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use mesh_protocol::CloseCode;
 use serde::Deserialize;
 
 use super::{
     conn::{Close, Conn},
-    connection, frame,
+    connection::{self, Connection},
+    frame,
     hub::{Hub, locked},
 };
 use crate::{
@@ -35,6 +35,9 @@ pub struct Credential {
     token: Option<String>,
     ticket: Option<String>,
 }
+
+/// Whose a WebSocket is to be, or why it is nobody's: then it is opened all the same, and closed with 4401.
+pub type Judged = Result<Caller, &'static str>;
 
 /// Where a request leaves word for its connection that it is to become a WebSocket.
 #[derive(Clone, Default)]
@@ -54,33 +57,43 @@ impl Switch {
 /// A WebSocket that is about to be.
 pub struct Upgrade {
     pending: OnUpgrade,
-    hub: Arc<Hub>,
-    /// Whose it is, or why it is nobody's.
-    caller: Result<Caller, &'static str>,
+    judged: Judged,
 }
 
 impl Upgrade {
-    /// Starts the connection's own task: what the handshake needed ends with the handshake's.
+    /// The connection, when HTTP has let go of it, and whose it is.
+    pub async fn complete(self) -> Option<(Upgraded, Judged)> {
+        match self.pending.await {
+            Ok(upgraded) => Some((upgraded, self.judged)),
+            Err(e) => {
+                tracing::debug!(error = &e as &dyn std::error::Error, "an upgrade was not completed");
+                None
+            }
+        }
+    }
+}
+
+/// A WebSocket that is somebody's.
+pub struct Opened(Box<Connection>);
+
+impl Opened {
+    /// Serves it to its end.
     pub async fn serve(self) {
-        let Self { pending, hub, caller } = self;
-        let upgraded = match pending.await {
-            Ok(upgraded) => upgraded,
-            Err(e) => return tracing::debug!(error = &e as &dyn std::error::Error, "an upgrade was not completed"),
-        };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
-            return tracing::error!("an upgraded connection is of an unexpected kind");
-        };
-        let (io, early) = (parts.io.into_inner(), parts.read_buf);
-        let tasks = hub.app().tasks.clone();
-        match caller {
-            Err(reason) => {
-                let close = Close::new(CloseCode::Credential, reason);
-                tasks.spawn_for_client("refusal", connection::refuse(io, close));
-            }
-            Ok(caller) => {
-                let conn = Arc::new(Conn::new(hub.next_number(), caller));
-                tasks.spawn_for_client("connection", connection::serve(io, early, hub, conn));
-            }
+        connection::serve(self.0).await;
+    }
+}
+
+/// Makes a WebSocket of a connection whose handshake was answered; `early` is what came behind that. One that is nobody's is
+/// closed at once: there is none.
+pub async fn open(io: Stream, early: Vec<u8>, hub: &Arc<Hub>, judged: Judged) -> Option<Opened> {
+    match judged {
+        Ok(caller) => {
+            let conn = Arc::new(Conn::new(hub.next_number(), caller));
+            Some(Opened(Connection::open(io, early, hub.clone(), conn)))
+        }
+        Err(reason) => {
+            connection::refuse(io, Close::new(CloseCode::Credential, reason)).await;
+            None
         }
     }
 }
@@ -98,27 +111,20 @@ fn problem(kind: Kind, code: &'static str, message: &str) -> Error {
     Error::new(kind, code, message)
 }
 
-/// Upgrades the connection. Without a valid credential it is upgraded all the same and closed with 4401, since a
-/// browser cannot read an HTTP status here.
+/// Whether a request asks for a WebSocket.
+fn asks(headers: &HeaderMap) -> bool {
+    has_token(headers, UPGRADE, "websocket") && has_token(headers, CONNECTION, "upgrade")
+}
+
+fn of_this_version(headers: &HeaderMap) -> bool {
+    headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
+}
+
+/// What proves that a handshake was understood (`Sec-WebSocket-Accept`).
 ///
 /// # Errors
-/// 400 where the request is no WebSocket handshake, 403 for an origin that is not allowed, 503 where the credential
-/// cannot be judged now.
-pub async fn upgrade(
-    State(hub): State<Arc<Hub>>,
-    query: Result<Query<Credential>, axum::extract::rejection::QueryRejection>,
-    mut request: Request,
-) -> Result<Response<Body>, Error> {
-    let headers = request.headers();
-    if !has_token(headers, UPGRADE, "websocket") || !has_token(headers, CONNECTION, "upgrade") {
-        let message = "this is a WebSocket: connect with a WebSocket client";
-        return Err(problem(Kind::Malformed, "websocket_required", message));
-    }
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
-        let mut refused = (StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is needed\n").into_response();
-        refused.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Ok(refused);
-    }
+/// 400 where it has no key, 403 for an origin that is not allowed.
+fn accept_of(hub: &Hub, headers: &HeaderMap) -> Result<HeaderValue, Error> {
     let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok()).filter(|key| frame::valid_key(key));
     let Some(accept) = key.map(frame::accept_key) else {
         return Err(problem(Kind::Malformed, "websocket_key", "Sec-WebSocket-Key must be 16 bytes in base64"));
@@ -128,34 +134,76 @@ pub async fn upgrade(
     {
         return Err(problem(Kind::Forbidden, "origin_not_allowed", "MESH_CORS_ORIGINS does not allow this origin"));
     }
+    HeaderValue::from_str(&accept).map_err(Error::internal)
+}
+
+/// Judges the credential of a handshake.
+///
+/// # Errors
+/// 503 where it cannot be judged now.
+async fn judge(hub: &Hub, uri: &Uri, headers: &HeaderMap) -> Result<Judged, Error> {
     let in_header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
     });
-    let in_url = query.map(|Query(credential)| credential).unwrap_or_default();
+    let in_url = Query::<Credential>::try_from_uri(uri).map(|Query(credential)| credential).unwrap_or_default();
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let judged = match (given(in_url.ticket), given(in_url.token).or(in_header)) {
-        (Some(ticket), _) => Some(auth::authenticate_ticket(hub.app(), &ticket).await),
-        (None, Some(token)) => Some(auth::authenticate(hub.app(), &token).await),
-        (None, None) => None,
+        (Some(ticket), _) => auth::authenticate_ticket(hub.app(), &ticket).await,
+        (None, Some(token)) => auth::authenticate(hub.app(), &token).await,
+        (None, None) => return Ok(Err("token_missing")),
     };
-    let caller = match judged {
-        None => Err("token_missing"),
-        Some(Ok(caller)) => Ok(caller),
-        Some(Err(e)) if e.kind == Kind::Unauthorized => Err(e.code),
-        Some(Err(e)) => return Err(e),
-    };
-    let pending = hyper::upgrade::on(&mut request);
-    let Some(switch) = request.extensions().get::<Switch>() else {
-        return Err(Error::internal("a WebSocket was asked for where none can be had"));
-    };
-    let accept = HeaderValue::from_str(&accept).map_err(Error::internal)?;
+    match judged {
+        Ok(caller) => Ok(Ok(caller)),
+        Err(e) if e.kind == Kind::Unauthorized => Ok(Err(e.code)),
+        Err(e) => Err(e),
+    }
+}
+
+/// The answer's head, without what all answers have.
+fn switching(accept: HeaderValue) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    switch.set(Upgrade { pending, hub, caller });
-    Ok(response)
+    response
+}
+
+/// Answers a handshake that needs nothing of [`upgrade`]: one that is right, and whose credential could be judged.
+pub async fn answer(hub: &Hub, uri: &Uri, headers: &HeaderMap) -> Option<(Response<Body>, Judged)> {
+    if !asks(headers) || !of_this_version(headers) {
+        return None;
+    }
+    let accept = accept_of(hub, headers).ok()?;
+    let judged = judge(hub, uri, headers).await.ok()?;
+    Some((switching(accept), judged))
+}
+
+/// Upgrades the connection. Without a valid credential it is upgraded all the same and closed with 4401, since a
+/// browser cannot read an HTTP status here.
+///
+/// # Errors
+/// 400 where the request is no WebSocket handshake, 403 for an origin that is not allowed, 503 where the credential
+/// cannot be judged now.
+pub async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request) -> Result<Response<Body>, Error> {
+    let headers = request.headers();
+    if !asks(headers) {
+        let message = "this is a WebSocket: connect with a WebSocket client";
+        return Err(problem(Kind::Malformed, "websocket_required", message));
+    }
+    if !of_this_version(headers) {
+        let mut refused = (StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is needed\n").into_response();
+        refused.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return Ok(refused);
+    }
+    let accept = accept_of(&hub, headers)?;
+    let judged = judge(&hub, request.uri(), headers).await?;
+    let pending = hyper::upgrade::on(&mut request);
+    let Some(switch) = request.extensions().get::<Switch>() else {
+        return Err(Error::internal("a WebSocket was asked for where none can be had"));
+    };
+    switch.set(Upgrade { pending, judged });
+    Ok(switching(accept))
 }

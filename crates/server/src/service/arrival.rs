@@ -2,13 +2,11 @@
 
 use mesh_protocol::{
     RoomId,
-    model::{Room, Scope, User},
+    event::system::WelcomeUser,
+    model::{Room, Scope},
 };
 
-use super::{
-    accounts,
-    auth::{self, Caller},
-};
+use super::auth::{self, Caller};
 use crate::{
     app::App,
     error::Result,
@@ -18,7 +16,7 @@ use crate::{
 /// What a connection begins with.
 pub struct Arrival {
     /// Who it is.
-    pub user: User,
+    pub user: WelcomeUser,
     /// The rooms that it is told of; none where its credential may not list them.
     pub rooms: Vec<Room>,
     /// Whether those are all.
@@ -35,10 +33,7 @@ pub struct Arrival {
 pub async fn arrive(app: &App, caller: &Caller, limit: usize) -> Result<Arrival> {
     let (user, session, lists) = (caller.user_id, caller.session_id, caller.may(Scope::RoomsRead));
     let found = app.db.read(move |tx| {
-        if !auth::is_live(tx, session)? {
-            return Ok(None);
-        }
-        let account = store::users::by_id(tx, user)?.ok_or_else(accounts::gone)?;
+        let Some(holder) = auth::holder(tx, session)? else { return Ok(None) };
         let mut listed = match lists {
             true => store::rooms::list(tx, user, false, &After::default(), limit + 1)?,
             false => Vec::new(),
@@ -50,7 +45,7 @@ pub async fn arrive(app: &App, caller: &Caller, limit: usize) -> Result<Arrival>
             true => rooms.iter().map(|room| room.id).collect(),
             false => store::members::rooms_of(tx, user)?,
         };
-        Ok(Some(Arrival { user: account.user, rooms, rooms_complete, memberships }))
+        Ok(Some(Arrival { user: holder, rooms, rooms_complete, memberships }))
     });
     match found.await? {
         Some(arrival) => Ok(arrival),

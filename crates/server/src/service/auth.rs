@@ -4,6 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use mesh_protocol::{
     SessionId, UserId,
+    event::system::WelcomeUser,
     model::{Scope, UserRole},
 };
 use quick_cache::sync::Cache;
@@ -162,13 +163,20 @@ pub async fn session_lives(app: &App, session: SessionId) -> Result<()> {
     by_session(app, session, 0).await.map(drop)
 }
 
-/// Whether the store knows of a login, or of a personal access token with that id, that has not ended. When a token
-/// ends by itself its holder knows: [`Caller::expires_at`].
+/// Whose login it is, or whose personal access token with that id, where it has not ended. When a token ends by itself its
+/// holder knows: [`Caller::expires_at`].
 ///
 /// # Errors
 /// As the store says.
-pub(super) fn is_live(tx: &mut Tx<'_>, session: SessionId) -> Result<bool> {
-    Ok(store::sessions::live(tx, session)?.is_some() || store::tokens::live(tx, session)?.is_some())
+pub(super) fn holder(tx: &mut Tx<'_>, session: SessionId) -> Result<Option<WelcomeUser>> {
+    let (id, username, display_name) = match store::sessions::live(tx, session)? {
+        Some(login) => (login.user, login.username, login.display_name),
+        None => match store::tokens::live(tx, session)? {
+            Some(token) => (token.user, token.username, token.display_name),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(WelcomeUser { id, username, display_name }))
 }
 
 async fn by_token(app: &App, token: &str) -> Result<Caller> {

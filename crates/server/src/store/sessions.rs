@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 statements! {
     INSERT = "INSERT INTO sessions (id, user_id, refresh_hash, refresh_nonce, user_agent, ip, created_at, last_seen_at, \
         expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)";
-    LIVE = "SELECT u.id, u.username, u.role, s.last_seen_at FROM sessions s JOIN users u ON u.id = s.user_id \
+    LIVE = "SELECT u.id, u.username, u.role, s.last_seen_at, u.display_name FROM sessions s \
+        JOIN users u ON u.id = s.user_id \
         WHERE s.id = $1 AND s.revoked_at IS NULL AND u.disabled_at IS NULL";
     BEGUN = "SELECT created_at FROM sessions WHERE id = $1 AND revoked_at IS NULL";
     REFRESH = "SELECT s.user_id, s.refresh_hash, s.previous_hash, s.refresh_nonce, s.rotated_at, s.expires_at \
@@ -68,6 +69,8 @@ pub struct Live {
     pub user: UserId,
     /// The account's name.
     pub username: String,
+    /// What the person is called.
+    pub display_name: String,
     /// What the account may do on the whole server.
     pub role: UserRole,
     /// When it was last used, Unix milliseconds, within a few minutes.
@@ -80,6 +83,7 @@ pub fn live(tx: &mut Tx<'_>, id: SessionId) -> Result<Option<Live>> {
     Ok(Some(Live {
         user: UserId::parse(row.text(0)?),
         username: row.text(1)?.to_owned(),
+        display_name: row.text(4)?.to_owned(),
         role: UserRole::parse(row.text(2)?).ok_or_else(|| Error::internal("an unknown role in users"))?,
         last_seen_at: row.int(3)?,
     }))

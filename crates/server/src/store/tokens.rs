@@ -20,7 +20,7 @@ statements! {
     INSERT = "INSERT INTO access_tokens (id, user_id, hash, name, scopes, created_at, expires_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
     BY_HASH = "SELECT id FROM access_tokens WHERE hash = $1 AND revoked_at IS NULL";
-    LIVE = "SELECT u.id, u.username, u.role, t.scopes, t.last_used_at, t.expires_at FROM access_tokens t \
+    LIVE = "SELECT u.id, u.username, u.role, t.scopes, t.last_used_at, t.expires_at, u.display_name FROM access_tokens t \
         JOIN users u ON u.id = t.user_id WHERE t.id = $1 AND t.revoked_at IS NULL AND u.disabled_at IS NULL";
     TOUCH = "UPDATE access_tokens SET last_used_at = $1 WHERE id = $2";
     OF_USER = "SELECT id, name, scopes, created_at, last_used_at, expires_at FROM access_tokens \
@@ -85,6 +85,8 @@ pub struct LiveToken {
     pub user: UserId,
     /// The account's name.
     pub username: String,
+    /// What the person is called.
+    pub display_name: String,
     /// What the account may do on the whole server.
     pub role: UserRole,
     /// What the token may do.
@@ -101,6 +103,7 @@ pub fn live(tx: &mut Tx<'_>, id: SessionId) -> Result<Option<LiveToken>> {
     Ok(Some(LiveToken {
         user: UserId::parse(row.text(0)?),
         username: row.text(1)?.to_owned(),
+        display_name: row.text(6)?.to_owned(),
         role: UserRole::parse(row.text(2)?).ok_or_else(|| Error::internal("an unknown role in users"))?,
         scopes: Scopes::parse(row.text(3)?),
         last_used_at: row.opt_int(4)?,

@@ -2,8 +2,11 @@
 
 use serde_json::json;
 
-use super::raw::{CLOSE, Raw, handshake};
-use crate::kit::{Peer, Server};
+use super::raw::{CLOSE, Raw, TEXT, handshake, masked};
+use crate::{
+    kit::{Peer, Server},
+    operations::{scrape, sum},
+};
 
 async fn refused(url: &str) -> (u16, String) {
     let mut peer = Peer::connect_to(url).await.unwrap_or_else(|e| panic!("{url} was not upgraded: {e}"));
@@ -148,6 +151,52 @@ async fn the_handshake_is_that_of_rfc_6455() {
     let head = answer.head.to_ascii_lowercase();
     assert!(!head.contains("sec-websocket-extensions") && !head.contains("sec-websocket-protocol"), "{head}");
     server.stop().await;
+}
+
+/// A client's first request is looked at before HTTP's machinery is there; a later one, or one that has more to it, is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_is_answered_alike_whatever_way_it_takes() {
+    let server = Server::start_with(&[("MESH_CORS_ORIGINS", "https://app.example")]).await;
+    let ana = server.register("ana").await;
+    let path = format!("/ws?token={}", ana.token);
+    let named = with(&[("X-Request-Id", "mine-1"), ("Origin", "https://app.example")]);
+    let longer: Vec<_> = named.iter().cloned().chain([("Content-Length", "0".to_owned())]).collect();
+    let hello = json!({"type": "system.hello", "id": "hi", "payload": {"peer_type": "client", "version": "raw"}});
+    let hello = masked(TEXT, hello.to_string().as_bytes());
+    let mut heads = Vec::new();
+    for (headers, later) in [(&named, false), (&named, true), (&longer, false)] {
+        // What a client says before it is answered is heard.
+        let (answer, mut raw) = raw_after(&server, later).await.ask_and_say(&path, headers, &hello).await;
+        assert_eq!(answer.status, 101, "{}", answer.head);
+        assert_eq!(raw.event().await["payload"]["user"]["username"], "ana");
+        raw.close().await;
+        let mut lines: Vec<_> = answer.head.trim().lines().map(str::to_owned).collect();
+        lines.retain(|line| {
+            !line.starts_with("date: ") && !line.starts_with("access-control-") && !line.starts_with("vary")
+        });
+        lines.sort_unstable();
+        heads.push(lines);
+
+        let (answer, mut raw) = raw_after(&server, later).await.ask("/ws?token=x", headers).await;
+        assert_eq!((answer.status, raw.closed().await.0), (101, 4401));
+        let (answer, _) = raw_after(&server, later).await.ask("/ws", &[("Upgrade", "h2c".to_owned())]).await;
+        assert_eq!(answer.status, 400, "{}", answer.head);
+    }
+    assert_eq!(heads[0][0], "HTTP/1.1 101 Switching Protocols");
+    assert!(heads[0].contains(&"x-request-id: mine-1".to_owned()), "{heads:?}");
+    assert!(heads.iter().all(|head| *head == heads[0]), "{heads:?}");
+    let figures = scrape(&server).await;
+    for (status, count) in [("1xx", 6.0), ("4xx", 3.0)] {
+        let labels = [("method", "GET"), ("route", "/ws"), ("status", status)];
+        assert_eq!(sum(&figures, "mesh_http_requests_total", &labels), count, "{status}");
+    }
+    server.stop().await;
+}
+
+/// A connection, on which something was asked already where `asked` says so.
+async fn raw_after(server: &Server, asked: bool) -> Raw {
+    let raw = Raw::silent(&server.base).await;
+    if asked { raw.ask("/health", &[]).await.1 } else { raw }
 }
 
 #[tokio::test(flavor = "multi_thread")]

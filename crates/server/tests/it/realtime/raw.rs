@@ -61,12 +61,23 @@ impl Raw {
         Self::connect(base, None).await.ask(path, headers).await
     }
 
-    async fn ask(mut self, path: &str, headers: &[(&str, String)]) -> (Answer, Self) {
+    /// A connection on which nothing was asked yet.
+    pub async fn silent(base: &str) -> Self {
+        Self::connect(base, None).await
+    }
+
+    /// Asks for `path` with these headers.
+    pub async fn ask(self, path: &str, headers: &[(&str, String)]) -> (Answer, Self) {
+        self.ask_and_say(path, headers, &[]).await
+    }
+
+    /// The same, with bytes behind the request in one piece with it.
+    pub async fn ask_and_say(mut self, path: &str, headers: &[(&str, String)], more: &[u8]) -> (Answer, Self) {
         let mut request = format!("GET {path} HTTP/1.1\r\nHost: mesh.test\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
-        self.bytes(format!("{request}\r\n").as_bytes()).await;
+        self.bytes(&[request.as_bytes(), b"\r\n", more].concat()).await;
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
