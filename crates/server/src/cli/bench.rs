@@ -10,6 +10,7 @@ mod limit;
 mod load;
 mod login;
 mod mixed;
+mod nats;
 mod report;
 mod rest;
 mod seed;
@@ -109,6 +110,13 @@ fn described(new: Command) -> Command {
         .arg(Arg::new("rate").long("rate").value_name("PER SECOND").value_parser(decimal).help("Messages a second (fanout: 20)"))
         .arg(Arg::new("seconds").long("seconds").value_name("N").value_parser(decimal).help("How long it goes on"))
         .arg(flag("reference", "Also measure a bare broadcaster (idle, fanout; `all` does it anyway)"))
+        .arg(
+            Arg::new("nats")
+                .long("nats")
+                .value_name("PROGRAM")
+                .value_parser(value_parser!(PathBuf))
+                .help("Also give the same loads to a nats-server: its executable (idle, fanout)"),
+        )
         .arg(flag("quick", "Small sizes, to see that all works; the figures say nothing of speed"))
         .arg(file("json", "Write everything as JSON"))
         .arg(file("html", "Write one page with plots"))
@@ -140,6 +148,7 @@ struct Options {
     rate: Option<f64>,
     seconds: Option<f64>,
     reference: bool,
+    nats: Option<PathBuf>,
     quick: bool,
 }
 
@@ -208,6 +217,12 @@ pub(super) fn run(sub: &ArgMatches) -> super::Outcome {
     let chosen: Vec<&str> = sub.get_many::<String>("SCENARIO").unwrap_or_default().map(String::as_str).collect();
     let all = chosen.contains(&"all");
     let chosen = if all { SCENARIOS.iter().map(|(name, _)| *name).collect() } else { chosen };
+    // It is started in a folder of its own.
+    let absolute = |path: &PathBuf| std::path::absolute(path).map_err(|e| format!("--nats: {e}"));
+    let nats = sub.get_one::<PathBuf>("nats").map(|path| match path.components().count() {
+        1 => Ok(path.clone()),
+        _ => absolute(path),
+    });
     let bench = Bench {
         options: Options {
             addr: sub.get_one("url").cloned(),
@@ -219,6 +234,7 @@ pub(super) fn run(sub: &ArgMatches) -> super::Outcome {
             rate: sub.get_one("rate").copied(),
             seconds: sub.get_one("seconds").copied(),
             reference: all || sub.get_flag("reference"),
+            nats: nats.transpose().map_err(failure)?,
             quick: sub.get_flag("quick"),
         },
     };

@@ -52,6 +52,32 @@ fn every_scenario_runs_in_small() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
 }
 
+/// nats-server is given the same loads, and each of its deliveries is looked at too.
+#[test]
+fn nats_server_stands_beside() {
+    // `./test` installs it, or says that it could not.
+    let Some(nats) = std::env::var_os("MESH_TEST_NATS_SERVER") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let nats = nats.into_string().unwrap();
+    let ran = bench(dir.path(), &["idle", "fanout", "--quick", "--nats", &nats, "--json", "bench.json"]);
+    assert!(ran.status.success(), "{}", text(&ran.stderr));
+    let report = json(dir.path());
+    assert_eq!(report["faultless"], true);
+    let figure = |outcome: usize, name: &str| {
+        let figures = report["outcomes"][outcome]["figures"].as_array().unwrap();
+        let found = figures.iter().find(|figure| figure["name"] == name);
+        found.unwrap_or_else(|| panic!("no {name} in {report}"))["value"].as_f64().unwrap()
+    };
+    assert!(figure(0, "nats_accepted_per_second") > 0.0 && figure(1, "nats_deliveries_per_second") > 0.0);
+    assert!(figure(2, "nats_p99_ms") > 0.0);
+    // Ten receivers heard what two servers said.
+    let deliveries = report["outcomes"][2]["deliveries"].as_u64().unwrap();
+    assert_eq!(deliveries, 10 * 2 * 10, "half a second at 20 messages a second, twice: {report}");
+    let ran = bench(dir.path(), &["fanout", "--quick", "--nats", "/nowhere/nats-server"]);
+    assert!(text(&ran.stderr).contains("/nowhere/nats-server cannot be started"), "{}", text(&ran.stderr));
+    assert_eq!(ran.status.code(), Some(1));
+}
+
 /// A server that runs already is measured by its process.
 #[test]
 fn a_running_server_is_measured() {

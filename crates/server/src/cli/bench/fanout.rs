@@ -17,8 +17,10 @@ use uuid::Uuid;
 
 use super::{
     Bench, Fallible,
+    check::Faults,
     http::Http,
     load::{self, Audience, Listener, say},
+    nats,
     report::{Goal, Outcome, Times},
     target::{Settings, Target},
     usage::{Cost, Sample, Stretch},
@@ -26,6 +28,8 @@ use super::{
     wire::{Reader, Socket},
 };
 
+/// Receivers that are opened side by side.
+const AT_ONCE: usize = 32;
 /// One account for so many receivers.
 const SHARE: usize = 10;
 
@@ -45,7 +49,7 @@ impl Hall {
         let (addr, into) = (target.addr.clone(), room.clone());
         let tokens: Vec<_> = accounts.iter().skip(1).map(|account| account.token.clone()).collect();
         let done = Arc::default();
-        let opened = load::many(count, 32, &done, move |index| {
+        let opened = load::many(count, AT_ONCE, &done, move |index| {
             let (addr, room, token) = (addr.clone(), into.clone(), tokens[index / SHARE].clone());
             async move { Listener::open(&addr, &token, &room, None).await.map(|(listener, _)| listener) }
         });
@@ -57,13 +61,37 @@ impl Hall {
     }
 }
 
-/// As fast as a window of own echoes allows.
-pub(super) async fn saturated(bench: &Bench) -> Fallible<Outcome> {
-    let (count, window, size) = (bench.connections(500, 10), bench.window(64, 8), bench.options.size);
-    let Hall { target, room, mut sender, receivers } =
-        Hall::open(Target::get(&bench.options, Settings::CHEAP).await?, count).await?;
+/// What a run at full speed gave.
+struct Filled {
+    cost: Cost,
+    delivered: u64,
+    sent: u64,
+    echoes: Times,
+    samples: Vec<Sample>,
+    faults: Faults,
+}
+
+impl Filled {
+    fn rate(&self) -> f64 {
+        self.delivered as f64 / self.cost.seconds
+    }
+}
+
+fn million(cost: &Cost, delivered: u64) -> Option<f64> {
+    cost.cpu.map(|cpu| cpu / delivered.max(1) as f64 * 1e6)
+}
+
+/// Says things as fast as a window of own echoes allows. `event` makes the one of number `n`, from 1 on.
+async fn fill(
+    scenario: &'static str,
+    target: &Target,
+    mut sender: Socket,
+    receivers: Vec<Listener>,
+    (window, length): (u64, Duration),
+    event: impl Fn(u64) -> String,
+) -> Fallible<Filled> {
     let stretch = Stretch::begin(target.process)?;
-    let watch = Watch::begin("fanout", "deliveries", stretch);
+    let watch = Watch::begin(scenario, "deliveries", stretch);
     let audience = Audience::new(watch.done.clone(), false);
     let mut tasks = JoinSet::new();
     receivers.into_iter().for_each(|receiver| drop(tasks.spawn(receiver.stay(audience.clone()))));
@@ -71,11 +99,10 @@ pub(super) async fn saturated(bench: &Bench) -> Fallible<Outcome> {
     let (mut sent, mut echoed) = (0_u64, 0_u64);
     let (mut under_way, mut echoes) = (VecDeque::new(), Times::new());
     let mut reader = Reader::default();
-    let length = bench.seconds(10.0, 0.5);
     let mut more = window;
     // The last echo ends it: nothing is under way then.
     while more > 0 || echoed < sent {
-        let texts: Vec<String> = (0..more).map(|n| say(&room, sent + n, &load::said_now(size))).collect();
+        let texts: Vec<String> = (1..=more).map(|n| event(sent + n)).collect();
         if !texts.is_empty() {
             sender.say(&texts).await?;
             sent += more;
@@ -97,25 +124,53 @@ pub(super) async fn saturated(bench: &Bench) -> Fallible<Outcome> {
     let cost = stretch.end()?;
     let delivered = watch.done.load(Ordering::Relaxed);
     // One more, and whoever has it has all.
-    audience.ends_with(sent + 1);
-    sender.say(&[say(&room, sent, "the end")]).await?;
+    sent += 1;
+    audience.ends_with(sent);
+    sender.say(&[event(sent)]).await?;
     let there = load::leave(tasks, &audience).await?;
+    let faults = load::judge(&there, sent);
+    Ok(Filled { cost, delivered, sent, echoes, samples: watch.end().await, faults })
+}
+
+/// As fast as a window of own echoes allows.
+pub(super) async fn saturated(bench: &Bench) -> Fallible<Outcome> {
+    let (count, window, size) = (bench.connections(500, 10), bench.window(64, 8), bench.options.size);
+    let load = (window, bench.seconds(10.0, 0.5));
+    let Hall { target, room, sender, receivers } =
+        Hall::open(Target::get(&bench.options, Settings::CHEAP).await?, count).await?;
+    let event = |number| say(&room, number, &load::said_now(size));
+    let run = fill("fanout", &target, sender, receivers, load, event).await?;
+    drop(target);
 
     let title = format!("{count} receivers in one room, {size} bytes of content, a window of {window} sends");
     let parameters = [("connections", count as u64), ("window", window), ("size", size as u64)];
     let mut out = Outcome::new("fanout", title, &parameters);
-    out.samples = watch.end().await;
+    let (rate, cpu) = (run.rate(), million(&run.cost, run.delivered));
+    out.samples = run.samples;
     out.unit = "deliveries";
-    out.deliveries = (sent + 1) * count as u64;
-    out.faults = load::judge(&there, sent + 1);
-    let rate = delivered as f64 / cost.seconds;
+    out.deliveries = run.sent * count as u64;
+    out.faults = run.faults;
     out.judged("deliveries_per_second", "deliveries a second", rate, "", Goal::AtLeast(1.7e6));
-    if let Some(cpu) = cost.cpu {
-        let million = cpu / delivered as f64 * 1e6;
-        out.judged("cpu_seconds_per_million", "CPU seconds a million deliveries", million, "s", Goal::AtMost(0.4));
+    if let Some(cpu) = cpu {
+        out.judged("cpu_seconds_per_million", "CPU seconds a million deliveries", cpu, "s", Goal::AtMost(0.4));
     }
-    out.figure("sent_per_second", "messages a second", sent as f64 / cost.seconds, "");
-    out.latency("from the send to its own echo", echoes);
+    out.figure("sent_per_second", "messages a second", run.sent as f64 / run.cost.seconds, "");
+    out.latency("from the send to its own echo", run.echoes);
+    if let Some(program) = &bench.options.nats {
+        let target = Target::start_nats(program).await?;
+        let (sender, receivers) = nats::hall(&target, count, AT_ONCE).await?;
+        let event = |number| nats::event(number, size);
+        let run = fill("fanout: nats-server", &target, sender, receivers, load, event).await?;
+        out.deliveries += run.sent * count as u64;
+        out.faults += run.faults;
+        out.figure("nats_deliveries_per_second", "nats-server: deliveries a second", run.rate(), "");
+        if let (Some(cpu), Some(theirs)) = (cpu, million(&run.cost, run.delivered)) {
+            let title = "nats-server: CPU seconds a million deliveries";
+            out.figure("nats_cpu_seconds_per_million", title, theirs, "s");
+            let title = "CPU seconds, as a multiple of nats-server's";
+            out.judged("cpu_of_nats", title, cpu / theirs.max(0.001), "", Goal::AtMost(0.5));
+        }
+    }
     Ok(out)
 }
 
@@ -125,7 +180,7 @@ struct Paced {
     delivered: u64,
     times: Times,
     samples: Vec<Sample>,
-    faults: super::check::Faults,
+    faults: Faults,
     said: u64,
 }
 
@@ -183,7 +238,6 @@ pub(super) async fn paced(bench: &Bench) -> Fallible<Outcome> {
     out.unit = "deliveries";
     out.deliveries = run.said * count as u64;
     out.faults = run.faults;
-    let million = |run: &Cost, delivered: u64| run.cpu.map(|cpu| cpu / delivered.max(1) as f64 * 1e6);
     let cpu = million(&run.cost, run.delivered);
     if let Some(cpu) = cpu {
         out.judged("cpu_seconds_per_million", "CPU seconds a million deliveries", cpu, "s", Goal::AtMost(8.0));
@@ -214,6 +268,20 @@ pub(super) async fn paced(bench: &Bench) -> Fallible<Outcome> {
         );
         out.latency("a bare broadcaster: from being said to being heard", limit.times);
     }
+    if let Some(program) = &bench.options.nats {
+        let target = Target::start_nats(program).await?;
+        let (sender, receivers) = nats::hall(&target, count, AT_ONCE).await?;
+        let event = |number| nats::event(number, size);
+        let run = pace("fanout-paced: nats-server", &target, sender, receivers, (rate, length), event).await?;
+        out.deliveries += run.said * count as u64;
+        out.faults += run.faults;
+        if let (Some(cpu), Some(theirs)) = (cpu, million(&run.cost, run.delivered)) {
+            let title = "nats-server: CPU seconds a million deliveries";
+            out.figure("nats_cpu_seconds_per_million", title, theirs, "s");
+            out.figure("cpu_of_nats", "CPU seconds, as a multiple of nats-server's", cpu / theirs.max(0.001), "");
+        }
+        out.figure("nats_p99_ms", "nats-server: p99", run.times.ms(0.99), "ms");
+    }
     Ok(out)
 }
 
@@ -222,7 +290,7 @@ async fn limit(count: usize, size: usize, pace_of: (f64, Duration)) -> Fallible<
     let target = Target::start_limit().await?;
     let addr = target.addr.clone();
     let done = Arc::default();
-    let opened = load::many(count, 32, &done, move |_| {
+    let opened = load::many(count, AT_ONCE, &done, move |_| {
         let addr = addr.clone();
         async move { Ok(Listener::new(Socket::upgrade(&addr, "/").await?, 0)) }
     });

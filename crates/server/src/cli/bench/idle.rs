@@ -7,6 +7,7 @@ use super::{
     check::Faults,
     crowd::{AT_ONCE, HOUSES, settle_in},
     load::{self, Houses},
+    nats,
     report::{Goal, Outcome},
     target::{Settings, Target},
     usage::{Cost, Sample, Stretch},
@@ -33,12 +34,15 @@ pub(super) async fn idle(bench: &Bench) -> Fallible<Outcome> {
     let count = bench.connections(5_000, 20);
     // A server that runs already would be seen in its first round only: later ones find the memory of the one before.
     let rounds = if bench.options.quick || bench.options.addr.is_some() { 1 } else { ROUNDS };
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let (mut ours, mut bare, mut nats) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         ours.push(round(bench, count).await?);
         // By turns, so that both have the same hour.
         if bench.options.reference {
             bare.push(accepted_by_limit(count).await?);
+        }
+        if let Some(program) = &bench.options.nats {
+            nats.push(nats::idle(program, count, HOUSES.min(count), AT_ONCE).await?);
         }
     }
 
@@ -52,8 +56,8 @@ pub(super) async fn idle(bench: &Bench) -> Fallible<Outcome> {
         out.samples = std::mem::take(&mut round.samples);
     }
     let per_thousand = |cost: &Cost| cost.cpu.map(|cpu| cpu / count as f64 * 1e3);
-    let memory = |round: &Round| round.cost.resident_kib.map(|(before, after)| (after - before) / count as f64);
-    if let Some(each) = median(ours.iter().filter_map(memory)) {
+    let memory = |cost: &Cost| cost.resident_kib.map(|(before, after)| (after - before) / count as f64);
+    if let Some(each) = median(ours.iter().filter_map(|round| memory(&round.cost))) {
         out.judged("kib_per_connection", "KiB of the server's memory for each", each, "KiB", Goal::AtMost(5.0));
     }
     let rate = median(ours.iter().map(|round| count as f64 / round.seconds)).unwrap_or(0.0);
@@ -69,6 +73,16 @@ pub(super) async fn idle(bench: &Bench) -> Fallible<Outcome> {
         }
         let name = "connections a second, of the bare broadcaster's";
         out.judged("accepted_of_limit", name, rate / limit, "", Goal::AtLeast(0.5));
+    }
+    if let Some(theirs) = median(nats.iter().map(|cost| count as f64 / cost.seconds)) {
+        out.figure("nats_accepted_per_second", "nats-server: connections a second", theirs, "");
+        if let Some(cpu) = median(nats.iter().filter_map(per_thousand)) {
+            let name = "nats-server: CPU seconds a thousand connections";
+            out.figure("nats_cpu_seconds_per_thousand", name, cpu, "s");
+        }
+        if let Some(each) = median(nats.iter().filter_map(memory)) {
+            out.figure("nats_kib_per_connection", "nats-server: KiB of its memory for each", each, "KiB");
+        }
     }
     Ok(out)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -74,17 +74,16 @@ fn free_port() -> Fallible<u16> {
 }
 
 /// Starts this executable with a clean environment; `arguments` go to it.
-fn launch(folder: &PathBuf, arguments: &[&str], settings: &[(&str, String)]) -> Fallible<Child> {
+fn launch(folder: &Path, arguments: &[&str], settings: &[(&str, String)]) -> Fallible<Child> {
     let exe = std::env::current_exe().map_err(|e| format!("this executable cannot be found: {e}"))?;
-    Command::new(exe)
-        .args(arguments)
-        .current_dir(folder)
-        .env_clear()
-        .envs(settings.iter().map(|(name, value)| (*name, value)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .map_err(|e| format!("the server cannot be started: {e}"))
+    let mut command = Command::new(&exe);
+    command.env_clear().envs(settings.iter().map(|(name, value)| (*name, value)));
+    begin(&mut command, folder, arguments)
+}
+
+fn begin(command: &mut Command, folder: &Path, arguments: &[&str]) -> Fallible<Child> {
+    let started = command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+    started.map_err(|e| format!("{} cannot be started: {e}", command.get_program().display()))
 }
 
 fn make_folder() -> Fallible<PathBuf> {
@@ -153,6 +152,27 @@ impl Target {
         let child = launch(&folder, &["bench", "--serve-limit", &addr], &[])?;
         let mut own = Own { child, folder };
         healthy(&addr, &mut own).await?;
+        let process = Some(Process::new(own.child.id())?);
+        Ok(Self { addr, process, own: Some(own), run: run_name() })
+    }
+
+    /// Starts a nats-server, as it is installed.
+    pub(super) async fn start_nats(program: &Path) -> Fallible<Self> {
+        let (folder, port) = (make_folder()?, free_port()?);
+        let addr: Arc<str> = format!("127.0.0.1:{port}").into();
+        let log = folder.join("log").display().to_string();
+        let arguments = ["-a", "127.0.0.1", "-p", &port.to_string(), "-l", &log];
+        let mut own = Own { child: begin(&mut Command::new(program), &folder, &arguments)?, folder };
+        let begun = Instant::now();
+        while tokio::net::TcpStream::connect(&*addr).await.is_err() {
+            if let Ok(Some(status)) = own.child.try_wait() {
+                return Err(format!("{} ended at its start ({status})", program.display()));
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("{} did not listen within {} s", program.display(), PATIENCE.as_secs()));
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
         let process = Some(Process::new(own.child.id())?);
         Ok(Self { addr, process, own: Some(own), run: run_name() })
     }

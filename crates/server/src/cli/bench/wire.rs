@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::Fallible;
+use super::{Fallible, nats};
 
 /// Bytes read at once, into a buffer that the thread owns.
 const READ_BUFFER: usize = 64 * 1024;
@@ -19,9 +19,17 @@ thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into());
 }
 
+/// What a connection speaks.
+enum Language {
+    WebSocket,
+    /// To be said to this subject.
+    Nats(Box<str>),
+}
+
 /// A connection that said hello.
 pub(super) struct Socket {
-    io: TcpStream,
+    pub(super) io: TcpStream,
+    language: Language,
     /// The beginning of a frame whose rest has not come yet.
     rest: Vec<u8>,
     /// What was read so far, frames and all.
@@ -65,7 +73,7 @@ impl Answer {
     }
 }
 
-fn broken(e: io::Error) -> String {
+pub(super) fn broken(e: io::Error) -> String {
     format!("the connection broke: {e}")
 }
 
@@ -95,21 +103,31 @@ impl Socket {
         Ok((socket, joined.joined()?))
     }
 
+    async fn connect(addr: &str, language: Language) -> Fallible<Self> {
+        let io = TcpStream::connect(addr).await.map_err(|e| format!("cannot connect to {addr}: {e}"))?;
+        io.set_nodelay(true).map_err(broken)?;
+        Ok(Self { io, language, rest: Vec::new(), bytes: 0, peer: Box::default() })
+    }
+
+    /// Connects to nats-server; nothing is said yet.
+    pub(super) async fn to_nats(addr: &str, subject: &str) -> Fallible<Self> {
+        Self::connect(addr, Language::Nats(subject.into())).await
+    }
+
     /// Connects and upgrades.
     pub(super) async fn upgrade(addr: &str, path: &str) -> Fallible<Self> {
-        let mut io = TcpStream::connect(addr).await.map_err(|e| format!("cannot connect to {addr}: {e}"))?;
-        io.set_nodelay(true).map_err(broken)?;
+        let mut socket = Self::connect(addr, Language::WebSocket).await?;
+        let Self { io, rest, .. } = &mut socket;
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         io.write_all(head.as_bytes()).await.map_err(broken)?;
-        let mut rest = Vec::new();
         let end = loop {
-            if let Some(at) = find(&rest, b"\r\n\r\n") {
+            if let Some(at) = find(rest, b"\r\n\r\n") {
                 break at + 4;
             }
-            if rest.len() > MAX_HEAD || io.read_buf(&mut rest).await.map_err(broken)? == 0 {
+            if rest.len() > MAX_HEAD || io.read_buf(rest).await.map_err(broken)? == 0 {
                 return Err("the server answered the upgrade with no whole head".to_owned());
             }
         };
@@ -119,7 +137,7 @@ impl Socket {
         }
         rest.drain(..end);
         rest.shrink_to_fit();
-        Ok(Self { io, rest, bytes: 0, peer: Box::default() })
+        Ok(socket)
     }
 
     /// Joins a room; `each` gets whatever comes up to the answer and with it. The room's last number.
@@ -133,7 +151,10 @@ impl Socket {
     pub(super) async fn say(&mut self, texts: &[String]) -> Fallible<()> {
         let mut out = Vec::with_capacity(texts.iter().map(|text| text.len() + 8).sum());
         for text in texts {
-            write_frame(&mut out, 0x81, text.as_bytes());
+            match &self.language {
+                Language::WebSocket => write_frame(&mut out, 0x81, text.as_bytes()),
+                Language::Nats(subject) => nats::publish(&mut out, subject, text),
+            }
         }
         self.io.write_all(&out).await.map_err(broken)
     }
@@ -192,7 +213,10 @@ impl Socket {
             };
             if taken.pinged {
                 let mut pong = Vec::new();
-                write_frame(&mut pong, 0x8a, b"");
+                match self.language {
+                    Language::WebSocket => write_frame(&mut pong, 0x8a, b""),
+                    Language::Nats(_) => pong.extend_from_slice(b"PONG\r\n"),
+                }
                 self.io.write_all(&pong).await.map_err(broken)?;
             }
             if taken.frames {
@@ -202,13 +226,15 @@ impl Socket {
     }
 
     fn take(&mut self, bytes: &[u8], each: &mut impl FnMut(&[u8])) -> Fallible<Taken> {
+        let nats = matches!(self.language, Language::Nats(_));
+        let mut read = |bytes: &[u8]| if nats { nats::messages(bytes, each) } else { frames(bytes, each) };
         if self.rest.is_empty() {
-            let (taken, used) = frames(bytes, each)?;
+            let (taken, used) = read(bytes)?;
             self.rest.extend_from_slice(&bytes[used..]);
             return Ok(taken);
         }
         self.rest.extend_from_slice(bytes);
-        let (taken, used) = frames(&self.rest, each)?;
+        let (taken, used) = read(&self.rest)?;
         if used == self.rest.len() {
             // A silent connection holds nothing.
             self.rest = Vec::new();
@@ -221,9 +247,9 @@ impl Socket {
 
 /// What a piece of bytes held.
 #[derive(Default)]
-struct Taken {
-    frames: bool,
-    pinged: bool,
+pub(super) struct Taken {
+    pub(super) frames: bool,
+    pub(super) pinged: bool,
 }
 
 /// Gives each complete text frame; how many bytes they took.
