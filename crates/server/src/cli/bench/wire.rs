@@ -2,7 +2,6 @@
 
 use std::{cell::RefCell, io};
 
-use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -38,16 +37,12 @@ pub(super) struct Socket {
     pub(super) peer: Box<str>,
 }
 
-fn hello() -> String {
-    json!({"type": "system.hello", "id": "hello", "payload": {"peer_type": "client", "version": "bench"}}).to_string()
-}
+const HELLO: &str = r#"{"type":"system.hello","id":"hello","payload":{"peer_type":"client","version":"bench"}}"#;
 
+/// The event that joins `room`, an id.
 fn join(room: &str, since: Option<u64>) -> String {
-    let payload = match since {
-        Some(since) => json!({"room_id": room, "since_seq": since}),
-        None => json!({"room_id": room}),
-    };
-    json!({"type": "room.join", "id": "join", "payload": payload}).to_string()
+    let since = since.map(|since| format!(r#","since_seq":{since}"#)).unwrap_or_default();
+    format!(r#"{{"type":"room.join","id":"join","payload":{{"room_id":"{room}"{since}}}}}"#)
 }
 
 /// What is wanted of an answer.
@@ -81,7 +76,7 @@ impl Socket {
     /// Connects, upgrades, says hello and hears the welcome.
     pub(super) async fn open(addr: &str, token: &str) -> Fallible<Self> {
         let mut socket = Self::upgrade(addr, &format!("/ws?token={token}")).await?;
-        socket.say(&[hello()]).await?;
+        socket.say(&[HELLO]).await?;
         let [welcome] = socket.answers(["hello"], |_| {}).await?;
         socket.peer = welcome.peer;
         Ok(socket)
@@ -97,7 +92,7 @@ impl Socket {
         each: impl FnMut(&[u8]),
     ) -> Fallible<(Self, u64)> {
         let mut socket = Self::upgrade(addr, &format!("/ws?token={token}")).await?;
-        socket.say(&[hello(), join(room, since)]).await?;
+        socket.say(&[HELLO, &join(room, since)]).await?;
         let [welcome, joined] = socket.answers(["hello", "join"], each).await?;
         socket.peer = welcome.peer;
         Ok((socket, joined.joined()?))
@@ -148,8 +143,9 @@ impl Socket {
     }
 
     /// Writes events, as one piece.
-    pub(super) async fn say(&mut self, texts: &[String]) -> Fallible<()> {
-        let mut out = Vec::with_capacity(texts.iter().map(|text| text.len() + 8).sum());
+    pub(super) async fn say(&mut self, texts: &[impl AsRef<str>]) -> Fallible<()> {
+        let texts = texts.iter().map(AsRef::as_ref);
+        let mut out = Vec::with_capacity(texts.clone().map(|text: &str| text.len() + 8).sum());
         for text in texts {
             match &self.language {
                 Language::WebSocket => write_frame(&mut out, 0x81, text.as_bytes()),
