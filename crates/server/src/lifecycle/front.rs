@@ -122,8 +122,10 @@ impl Front {
     /// left in `first`.
     async fn shake_hands(&self, hub: &Hub, io: &mut Stream, first: &mut Vec<u8>) -> io::Result<Option<Judged>> {
         let Some((request, length)) = http::simple_get(first, WEBSOCKET) else { return Ok(None) };
-        let visit = self.site.begin(request.method(), request.uri(), request.headers());
-        let answered = visit.within(upgrade::answer(hub, request.uri(), request.headers())).await;
+        let (uri, headers) = (request.uri(), request.headers());
+        let Some(accept) = upgrade::accepts(hub, headers) else { return Ok(None) };
+        let visit = self.site.begin(request.method(), uri, headers);
+        let answered = visit.within(upgrade::answer(hub, uri, headers, accept)).await;
         let Some((mut response, judged)) = answered else { return Ok(None) };
         self.site.end(visit, Some(WEBSOCKET), &mut response);
         io.write_all(&head_of_101(response.headers())).await?;

@@ -171,12 +171,19 @@ fn switching(accept: HeaderValue) -> Response<Body> {
     response
 }
 
-/// Answers a handshake that needs nothing of [`upgrade`]: one that is right, and whose credential could be judged.
-pub async fn answer(hub: &Hub, uri: &Uri, headers: &HeaderMap) -> Option<(Response<Body>, Judged)> {
-    if !asks(headers) || !of_this_version(headers) {
-        return None;
-    }
-    let accept = accept_of(hub, headers).ok()?;
+/// The `Sec-WebSocket-Accept` of a handshake that needs nothing of [`upgrade`]: one in which nothing is to be refused.
+pub fn accepts(hub: &Hub, headers: &HeaderMap) -> Option<HeaderValue> {
+    let right = asks(headers) && of_this_version(headers);
+    if right { accept_of(hub, headers).ok() } else { None }
+}
+
+/// Answers a handshake that [`accepts`] has looked at; none where its credential cannot be judged now.
+pub async fn answer(
+    hub: &Hub,
+    uri: &Uri,
+    headers: &HeaderMap,
+    accept: HeaderValue,
+) -> Option<(Response<Body>, Judged)> {
     let judged = judge(hub, uri, headers).await.ok()?;
     Some((switching(accept), judged))
 }
