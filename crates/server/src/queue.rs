@@ -78,6 +78,27 @@ impl<T> Sender<T> {
         Ok(())
     }
 
+    /// Queues several at once: whoever takes them next finds them all.
+    ///
+    /// # Errors
+    /// [`Refused`], with those that found no place.
+    pub(crate) fn send_all(&self, mut all: Vec<T>) -> Result<(), Refused<Vec<T>>> {
+        let mut state = self.0.state();
+        if state.receivers == 0 {
+            return Err(Refused::Gone(all));
+        }
+        let place = self.0.limit.saturating_sub(state.waiting.len());
+        let rest = all.split_off(place.min(all.len()));
+        let calls = state.asleep.min(all.len());
+        state.waiting.extend(all);
+        state.asleep -= calls;
+        drop(state);
+        for _ in 0..calls {
+            self.0.more.notify_one();
+        }
+        if rest.is_empty() { Ok(()) } else { Err(Refused::Full(rest)) }
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.0.state().waiting.len()
@@ -180,6 +201,20 @@ mod tests {
         assert_eq!((taken, receiver.next()), (vec![1, 2, 3], Some(4)));
         assert_eq!((receiver.next(), receiver.next_now()), (None, None));
         assert!(!receiver.take(&mut Vec::new(), 3));
+    }
+
+    #[test]
+    fn several_are_queued_together_as_far_as_there_is_place() {
+        let (sender, receiver) = queue(5);
+        assert!(sender.send_all(vec![0, 1, 2]).is_ok());
+        assert!(matches!(sender.send_all(vec![3, 4, 5, 6]), Err(Refused::Full(rest)) if rest == [5, 6]));
+        assert!(matches!(sender.send_all(vec![7]), Err(Refused::Full(rest)) if rest == [7]));
+        assert!(sender.send_all(Vec::new()).is_ok());
+        let mut taken = Vec::new();
+        assert!(receiver.take(&mut taken, 9));
+        assert_eq!(taken, [0, 1, 2, 3, 4]);
+        drop(receiver);
+        assert!(matches!(sender.send_all(vec![8]), Err(Refused::Gone(rest)) if rest == [8]));
     }
 
     #[test]

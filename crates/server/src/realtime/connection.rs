@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     domain::{bucket::Bucket, outqueue::Class},
+    service::chat::Sends,
     tls::Stream,
 };
 
@@ -80,6 +81,8 @@ pub(super) struct Connection {
     backlog: Vec<u8>,
     /// The event that is being acted on: the next is read when it is done.
     command: Option<Command>,
+    /// What was said in the bytes that are being acted on, and was not given to the store yet.
+    pub(super) sends: Sends,
     /// It arrives: what a hello and the joins behind it are answered with leaves together.
     pub(super) arriving: bool,
     pub(super) bucket: Bucket,
@@ -181,6 +184,7 @@ impl Connection {
             decoder: Decoder::new(MAX_FRAME_BYTES),
             backlog: early,
             command: None,
+            sends: Sends::default(),
             arriving: false,
             malformed: 0,
             flooding: 0,
@@ -402,6 +406,7 @@ impl Connection {
             }
         }
         self.decoder = decoder;
+        self.sends.hand_over(self.hub.app());
         if self.phase == Phase::Open {
             self.backlog.extend_from_slice(input);
         }

@@ -198,6 +198,10 @@ fn act(c: &mut Connection, event: ClientEvent, envelope: &Envelope<'_>, answer: 
         answer.outcome(Err(e));
         return None;
     }
+    // What was said before it comes before it.
+    if !matches!(event, ClientEvent::MessageSend(_)) {
+        c.sends.hand_over(c.hub.app());
+    }
     c.arriving = matches!(event, ClientEvent::Hello(_) | ClientEvent::RoomJoin(_));
     match event {
         ClientEvent::Hello(hello) => {
@@ -304,7 +308,7 @@ fn act(c: &mut Connection, event: ClientEvent, envelope: &Envelope<'_>, answer: 
             None
         }
         ClientEvent::MessageSend(send) => {
-            speech::say(&caller, send, answer);
+            speech::say(&caller, send, answer, &mut c.sends);
             None
         }
         ClientEvent::MessageEdit(ask) => {

@@ -19,7 +19,7 @@ use crate::{
     service::{
         amend::{self, What},
         auth::Caller,
-        chat::{self, Range},
+        chat::{self, Range, Sends},
     },
 };
 
@@ -27,8 +27,8 @@ use crate::{
 const HISTORY_DEFAULT: u64 = 50;
 const HISTORY_MOST: u64 = 200;
 
-/// Gives a send to the store. Its answer is the room's event, so that it stands in the room's order.
-pub(super) fn say(caller: &Caller, send: MessageSend, answer: Answer) {
+/// Adds a send to those that go to the store together. Its answer is the room's event, so that it stands in the room's order.
+pub(super) fn say(caller: &Caller, send: MessageSend, answer: Answer, sends: &mut Sends) {
     let Some(peer) = answer.conn.peer().cloned() else { return };
     let app = answer.hub.app().clone();
     let origin = Origin { conn: answer.conn.number, peer, event_id: answer.id.clone() };
@@ -44,7 +44,7 @@ pub(super) fn say(caller: &Caller, send: MessageSend, answer: Answer) {
         later.outcome(outcome);
         later.conn.end_send();
     };
-    if let Err(e) = chat::submit(&app, caller, send.room_id, request, origin, done) {
+    if let Err(e) = chat::submit(&app, caller, send.room_id, request, origin, sends, done) {
         answer.outcome(Err(e));
         answer.conn.end_send();
     }

@@ -160,8 +160,19 @@ pub async fn post(app: &App, caller: &Caller, room: RoomId, request: PostMessage
     app.db.write(room.uuid().as_u128(), move |tx| send.run(tx)).await
 }
 
+/// What a connection says in one breath: it is given to the store together, and shares a transaction where it can.
+#[derive(Default)]
+pub struct Sends(store::Batch);
+
+impl Sends {
+    /// Gives the store what was said so far.
+    pub fn hand_over(&mut self, app: &App) {
+        app.db.hand_over(&mut self.0);
+    }
+}
+
 /// Says something from a connection, without waiting: the answer is the room's own event, told after the commit.
-/// `done` hears, on a thread of the store, whether it failed.
+/// It goes to the store when `sends` are handed over. `done` hears, on a thread of the store, whether it failed.
 ///
 /// # Errors
 /// 422 with every field that is not allowed; `done` is not called then.
@@ -171,10 +182,11 @@ pub fn submit(
     room: RoomId,
     request: PostMessageRequest,
     origin: Origin,
+    sends: &mut Sends,
     done: impl FnOnce(Result<()>) + std::marker::Send + 'static,
 ) -> Result<()> {
     let send = Send::new(app, caller, room, request, Some(origin))?;
-    app.db.submit(room.uuid().as_u128(), move |tx| send.run(tx).map(drop), done);
+    app.db.add(&mut sends.0, room.uuid().as_u128(), move |tx| send.run(tx).map(drop), done);
     Ok(())
 }
 

@@ -254,6 +254,13 @@ pub(super) struct Queues {
     pub(super) figures: Arc<metrics::Store>,
 }
 
+/// Jobs that are submitted together, so that they share a transaction where there is room: see [`Db::add`].
+#[derive(Default)]
+pub struct Batch {
+    /// In order, each with the number of its queue.
+    jobs: Vec<(usize, Waiting)>,
+}
+
 /// The way to the database. Cheap to clone; the threads end when the last clone is gone.
 #[derive(Clone)]
 pub struct Db {
@@ -299,12 +306,46 @@ impl Db {
         work: impl Fn(&mut Tx<'_>) -> Result<T> + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
-        let writers = &self.queues.writers;
-        #[allow(clippy::cast_possible_truncation)]
-        let index = (key % writers.len().max(1) as u128) as usize;
-        match writers.get(index) {
+        match self.queues.writers.get(self.queue_of(key)) {
             Some(queue) => self.enqueue(queue, Work::new("store.write", self.system, work, done)),
             None => done(Err(gone())),
+        }
+    }
+
+    /// The queue in which the jobs with this key stand.
+    #[allow(clippy::cast_possible_truncation)]
+    fn queue_of(&self, key: u128) -> usize {
+        (key % self.queues.writers.len().max(1) as u128) as usize
+    }
+
+    /// As [`Self::submit`], with the others of `batch`, when that is handed over.
+    pub fn add<T: Send + 'static>(
+        &self,
+        batch: &mut Batch,
+        key: u128,
+        work: impl Fn(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        batch.jobs.push((self.queue_of(key), Work::new("store.write", self.system, work, done)));
+    }
+
+    /// Submits what was added, and leaves the batch empty.
+    pub fn hand_over(&self, batch: &mut Batch) {
+        let mut jobs = std::mem::take(&mut batch.jobs).into_iter().peekable();
+        while let Some((index, first)) = jobs.next() {
+            let mut run = vec![first];
+            while let Some((_, next)) = jobs.next_if(|(other, _)| *other == index) {
+                run.push(next);
+            }
+            let Some(queue) = self.queues.writers.get(index) else {
+                run.into_iter().for_each(|job| refuse(job, gone()));
+                continue;
+            };
+            match queue.send_all(run) {
+                Ok(()) => {}
+                Err(Refused::Full(rest)) => rest.into_iter().for_each(|job| self.refuse_as_full(job)),
+                Err(Refused::Gone(rest)) => rest.into_iter().for_each(|job| refuse(job, gone())),
+            }
         }
     }
 
@@ -352,13 +393,15 @@ impl Db {
     fn enqueue(&self, queue: &Sender<Waiting>, job: Waiting) {
         match queue.send(job) {
             Ok(()) => {}
-            Err(Refused::Full(job)) => {
-                self.queues.figures.refused.add(1);
-                let wait = Duration::from_secs(1);
-                refuse(job, Error::unavailable("busy", "the server has too much to do; try again", wait));
-            }
+            Err(Refused::Full(job)) => self.refuse_as_full(job),
             Err(Refused::Gone(job)) => refuse(job, gone()),
         }
+    }
+
+    fn refuse_as_full(&self, job: Waiting) {
+        self.queues.figures.refused.add(1);
+        let wait = Duration::from_secs(1);
+        refuse(job, Error::unavailable("busy", "the server has too much to do; try again", wait));
     }
 }
 

@@ -30,7 +30,7 @@ pub mod tokens;
 pub mod totp;
 pub mod users;
 
-pub use db::{Db, Tx};
+pub use db::{Batch, Db, Tx};
 
 use crate::error::Result;
 

@@ -3,7 +3,12 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{code, is_of_room, messages, send, two_in_a_room, two_in_a_room_with, until_pong};
+use super::{
+    code, is_of_room, messages,
+    raw::{Raw, TEXT, masked},
+    send, two_in_a_room, two_in_a_room_with, until_pong,
+};
+use crate::operations::{scrape, sum};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_acknowledged_is_committed() {
@@ -225,5 +230,51 @@ async fn sends_that_cross_a_join_are_answered_once_and_streamed_once() {
     }
     super::stream(&mut b, &room, 0, ROUNDS * SENDS).await;
     drop((b, peer));
+    server.stop().await;
+}
+
+/// What a client says in one piece shares a transaction and a flush: its first message does not take one of its own. What it
+/// asks for between is done in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_in_one_piece_is_stored_together_and_in_order() {
+    let (server, ana, _, room) = two_in_a_room().await;
+    let mut raw = Raw::open(&server.base, &ana.token).await;
+    raw.hello().await;
+    let join = json!({"type": "room.join", "id": "join", "payload": {"room_id": room}});
+    raw.text(&join.to_string()).await;
+    assert_eq!(raw.event().await["type"], "room.joined");
+    let said = |id: String| {
+        let payload = json!({"room_id": room, "content": id});
+        masked(TEXT, json!({"type": "chat.message.send", "id": id, "payload": payload}).to_string().as_bytes())
+    };
+    // One more than a bucket of the figures holds.
+    let count = 33;
+    raw.bytes(&(0..count).flat_map(|n| said(format!("s{n}"))).collect::<Vec<_>>()).await;
+    for n in 0..count {
+        let mut event = raw.event().await;
+        while event["type"] != "chat.message.created" {
+            event = raw.event().await;
+        }
+        let payload = &event["payload"];
+        assert_eq!((&event["reply_to"], &payload["seq"]), (&json!(format!("s{n}")), &json!(n + 1)), "{event}");
+    }
+    let figures = scrape(&server).await;
+    let within = sum(&figures, "mesh_store_batch_jobs_bucket", &[("le", "32.0")]);
+    let all = sum(&figures, "mesh_store_batch_jobs_bucket", &[("le", "+Inf")]);
+    assert_eq!(all - within, 1.0, "one transaction held all {count}");
+
+    let read = json!({"type": "chat.read", "id": "read", "payload": {"room_id": room, "seq": count + 1}});
+    let read = masked(TEXT, read.to_string().as_bytes());
+    raw.bytes(&[said("before".to_owned()), read, said("after".to_owned())].concat()).await;
+    let mut answered = Vec::new();
+    while answered.len() < 3 {
+        let event = raw.event().await;
+        answered.extend(event["reply_to"].as_str().map(str::to_owned));
+        if event["reply_to"] == "read" {
+            assert_eq!(event["payload"]["seq"], count + 1, "the message before it was there: {event}");
+        }
+    }
+    assert_eq!(answered, ["before", "read", "after"]);
+    raw.close().await;
     server.stop().await;
 }
