@@ -112,9 +112,12 @@ pub(super) async fn idle(program: &Path, count: usize, subjects: usize, at_once:
     let seconds = stretch.begun().elapsed().as_secs_f64();
     load::settle(target.process).await?;
     let cost = stretch.end()?;
+    // They stay until all is heard: one that goes with its echo unread may take along what it said.
+    let mut speakers = Vec::with_capacity(subjects);
     for subject in 0..subjects {
         let mut speaker = subscribe(&target.addr, &format!("room.{subject}")).await?;
         speaker.say(&[event(1, 128)]).await?;
+        speakers.push(speaker);
     }
     let (_, faults) = load::Houses::hear_all(there, &vec![1; subjects]).await?;
     watch.end().await;
