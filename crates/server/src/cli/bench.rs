@@ -11,6 +11,7 @@ mod load;
 mod login;
 mod mixed;
 mod nats;
+mod paced;
 mod report;
 mod rest;
 mod seed;
@@ -108,7 +109,7 @@ fn described(new: Command) -> Command {
         .arg(number("behind", "N", "Messages that each connection has missed (storm: 20)"))
         .arg(number("size", "BYTES", "A message's content").default_value("128"))
         .arg(Arg::new("rate").long("rate").value_name("PER SECOND").value_parser(decimal).help("Messages a second (fanout: 20)"))
-        .arg(Arg::new("seconds").long("seconds").value_name("N").value_parser(decimal).help("How long it goes on"))
+        .arg(Arg::new("seconds").long("seconds").value_name("N").value_parser(decimal).help("How long it goes on; of a scenario in rounds, all of them together"))
         .arg(flag("reference", "Also measure a bare broadcaster (idle, fanout; `all` does it anyway)"))
         .arg(
             Arg::new("nats")
@@ -184,8 +185,8 @@ impl Bench {
             "idle" => vec![idle::idle(self).await?],
             "join" => vec![crowd::join(self).await?],
             "storm" => vec![crowd::storm(self).await?],
-            "fanout" if self.options.rate.is_some() => vec![fanout::paced(self).await?],
-            "fanout" => vec![fanout::saturated(self).await?, fanout::paced(self).await?],
+            "fanout" if self.options.rate.is_some() => vec![paced::run(self).await?],
+            "fanout" => vec![fanout::saturated(self).await?, paced::run(self).await?],
             "send" => vec![send::run(self).await?],
             "rest" => vec![rest::run(self).await?],
             "signal" => vec![signal::run(self).await?],

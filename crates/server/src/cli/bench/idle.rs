@@ -8,7 +8,7 @@ use super::{
     crowd::{AT_ONCE, HOUSES, settle_in},
     load::{self, Houses},
     nats,
-    report::{Goal, Outcome},
+    report::{Goal, Outcome, median},
     target::{Settings, Target},
     usage::{Cost, Sample, Stretch},
     watch::Watch,
@@ -61,7 +61,8 @@ pub(super) async fn idle(bench: &Bench) -> Fallible<Outcome> {
         out.judged("kib_per_connection", "KiB of the server's memory for each", each, "KiB", Goal::AtMost(5.0));
     }
     let rate = median(ours.iter().map(|round| count as f64 / round.seconds)).unwrap_or(0.0);
-    out.judged("accepted_per_second", "connections a second: token, hello, join", rate, "", Goal::AtLeast(8_000.0));
+    let (title, goal) = ("connections a second: token, hello, join", Goal::AtLeast(8_000.0));
+    out.judged_alone(bare.is_empty(), "accepted_per_second", title, rate, "", goal);
     if let Some(cpu) = median(ours.iter().filter_map(|round| per_thousand(&round.cost))) {
         out.figure("cpu_seconds_per_thousand", "CPU seconds a thousand connections", cpu, "s");
     }
@@ -71,6 +72,7 @@ pub(super) async fn idle(bench: &Bench) -> Fallible<Outcome> {
             let name = "a bare broadcaster: CPU seconds a thousand connections";
             out.figure("limit_cpu_seconds_per_thousand", name, cpu, "s");
         }
+        // 8,000 beside 15,857 where the goals were set.
         let name = "connections a second, of the bare broadcaster's";
         out.judged("accepted_of_limit", name, rate / limit, "", Goal::AtLeast(0.5));
     }
@@ -85,13 +87,6 @@ pub(super) async fn idle(bench: &Bench) -> Fallible<Outcome> {
         }
     }
     Ok(out)
-}
-
-/// The one in the middle; of two, the higher.
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 /// Opens all connections; each of them hears what is said then.
@@ -129,16 +124,4 @@ async fn accepted_by_limit(count: usize) -> Fallible<Cost> {
     let cost = stretch.end()?;
     drop((there, watch.end().await));
     Ok(Cost { seconds, ..cost })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_one_in_the_middle() {
-        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), Some(2.0));
-        assert_eq!(median([4.0].into_iter()), Some(4.0));
-        assert_eq!(median([].into_iter()), None);
-    }
 }

@@ -211,9 +211,33 @@ impl Outcome {
         self.figures.push(Figure { name, title: title.into(), value, unit, goal: Some(goal), met: Some(met) });
     }
 
+    /// Adds a figure in seconds, or of a second, which are a machine's own: its goal counts where it stands `alone`, and
+    /// not beside what the same machine did otherwise.
+    pub(super) fn judged_alone(
+        &mut self,
+        alone: bool,
+        name: &'static str,
+        title: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        goal: Goal,
+    ) {
+        match alone {
+            true => self.judged(name, title, value, unit, goal),
+            false => self.figure(name, title, value, unit),
+        }
+    }
+
     pub(super) fn latency(&mut self, title: impl Into<String>, times: Times) {
         self.latencies.push(Latency { title: title.into(), times });
     }
+}
+
+/// The one in the middle; of two, the higher.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 /// The machine that it ran on.
@@ -419,6 +443,21 @@ fn histogram(out: &mut String, Latency { title, times }: &Latency) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_median_is_the_one_in_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), Some(2.0));
+        assert_eq!(median([4.0].into_iter()), Some(4.0));
+        assert_eq!(median([].into_iter()), None);
+    }
+
+    #[test]
+    fn seconds_are_no_goal_beside_a_ratio() {
+        let mut out = Outcome::new("x", String::new(), &[]);
+        out.judged_alone(true, "a", "a", 9.0, "s", Goal::AtMost(8.0));
+        out.judged_alone(false, "b", "b", 9.0, "s", Goal::AtMost(8.0));
+        assert_eq!(out.figures.iter().map(|figure| figure.met).collect::<Vec<_>>(), [Some(false), None]);
+    }
 
     #[test]
     fn numbers_are_short_and_whole() {

@@ -1,0 +1,220 @@
+//! One room, many receivers, at a fixed rate.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use mesh_protocol::{
+    MessageId, RoomId, Timestamp, UserId,
+    envelope::Header,
+    event::{Payload as _, chat::MessageCreated},
+    model::Message,
+};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::{
+    Bench, Fallible,
+    check::Faults,
+    fanout::{AT_ONCE, Hall, million},
+    load::{self, Audience, Listener, say},
+    nats,
+    report::{Goal, Outcome, Times, median},
+    target::{Settings, Target},
+    usage::{Cost, Sample, Stretch},
+    watch::Watch,
+    wire::Socket,
+};
+
+/// A second of somebody else's work on the machine changes the highest times of a round: the median of so many counts.
+const ROUNDS: usize = 5;
+
+/// What a round gave.
+struct Round {
+    cost: Cost,
+    delivered: u64,
+    times: Times,
+    samples: Vec<Sample>,
+    faults: Faults,
+    said: u64,
+}
+
+/// Says something at a fixed rate and measures until it is heard. `event` makes the frame of message `n`.
+async fn pace(
+    scenario: &'static str,
+    target: &Target,
+    mut sender: Socket,
+    receivers: Vec<Listener>,
+    (rate, length): (f64, Duration),
+    event: impl Fn(u64) -> String,
+) -> Fallible<Round> {
+    let stretch = Stretch::begin(target.process)?;
+    let watch = Watch::begin(scenario, "deliveries", stretch);
+    let audience = Audience::new(watch.done.clone(), true);
+    let mut tasks = JoinSet::new();
+    receivers.into_iter().for_each(|receiver| drop(tasks.spawn(receiver.stay(audience.clone()))));
+    let mut every = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
+    let mut said = 0;
+    let messages = ((length.as_secs_f64() * rate) as u64).max(2);
+    while said < messages {
+        tokio::select! {
+            _ = every.tick() => {
+                said += 1;
+                if said == messages {
+                    audience.ends_with(said);
+                }
+                sender.say(&[event(said)]).await?;
+            }
+            read = sender.read(|_| {}) => read?,
+        }
+    }
+    let there = load::leave(tasks, &audience).await?;
+    let cost = stretch.end()?;
+    let mut times = Times::new();
+    there.iter().for_each(|listener| times.add(&listener.times));
+    let (delivered, faults) = (watch.done.load(Ordering::Relaxed), load::judge(&there, said));
+    Ok(Round { cost, delivered, times, samples: watch.end().await, faults, said })
+}
+
+/// Rounds of one server.
+#[derive(Default)]
+struct Rounds {
+    all: Vec<Round>,
+    times: Times,
+}
+
+impl Rounds {
+    fn add(&mut self, round: Round) {
+        self.times.add(&round.times);
+        self.all.push(round);
+    }
+
+    /// CPU seconds a million deliveries.
+    fn cpu(&self) -> Option<f64> {
+        median(self.all.iter().filter_map(|round| million(&round.cost, round.delivered)))
+    }
+
+    /// Milliseconds below which this part of the times is.
+    fn ms(&self, part: f64) -> Option<f64> {
+        median(self.all.iter().map(|round| round.times.ms(part)))
+    }
+}
+
+/// At a fixed rate, so that nothing can be gathered.
+pub(super) async fn run(bench: &Bench) -> Fallible<Outcome> {
+    let (count, size) = (bench.connections(500, 10), bench.options.size);
+    let rate = bench.options.rate.unwrap_or(20.0);
+    let rounds = if bench.options.quick { 1 } else { ROUNDS };
+    let pace_of = (rate, bench.seconds(25.0, 0.5) / rounds as u32);
+    let (mut ours, mut bare, mut nats) = (Rounds::default(), Rounds::default(), Rounds::default());
+    // By turns, so that all have the same hour.
+    for _ in 0..rounds {
+        ours.add(mesh(bench, count, size, pace_of).await?);
+        if bench.options.reference {
+            bare.add(limit(count, size, pace_of).await?);
+        }
+        if let Some(program) = &bench.options.nats {
+            let target = Target::start_nats(program).await?;
+            let (sender, receivers) = nats::hall(&target, count, AT_ONCE).await?;
+            let event = |number| nats::event(number, size);
+            nats.add(pace("fanout-paced: nats-server", &target, sender, receivers, pace_of, event).await?);
+        }
+    }
+
+    let title = format!("{count} receivers in one room, {size} bytes of content, {rate} messages a second");
+    let parameters =
+        [("connections", count as u64), ("rate", rate as u64), ("size", size as u64), ("rounds", rounds as u64)];
+    let mut out = Outcome::new("fanout-paced", title, &parameters);
+    out.unit = "deliveries";
+    for round in ours.all.iter_mut().chain(&mut nats.all) {
+        out.deliveries += round.said * count as u64;
+        out.faults += round.faults;
+    }
+    out.samples = ours.all.iter_mut().map(|round| std::mem::take(&mut round.samples)).next_back().unwrap_or_default();
+    tell(&mut out, ours, bare, nats);
+    Ok(out)
+}
+
+/// Puts the rounds' medians beside each other.
+fn tell(out: &mut Outcome, ours: Rounds, bare: Rounds, nats: Rounds) {
+    let (cpu, p99) = (ours.cpu(), ours.ms(0.99).unwrap_or(0.0));
+    if let Some(cpu) = cpu {
+        let (title, goal) = ("CPU seconds a million deliveries", Goal::AtMost(8.0));
+        out.judged_alone(bare.all.is_empty(), "cpu_seconds_per_million", title, cpu, "s", goal);
+    }
+    out.figure("p50_ms", "from being said to being heard, p50", ours.ms(0.5).unwrap_or(0.0), "ms");
+    out.figure("p99_ms", "the same, p99", p99, "ms");
+    out.figure("p999_ms", "the same, p99.9", ours.ms(0.999).unwrap_or(0.0), "ms");
+    out.latency("from being said to being heard", ours.times);
+    if let Some(most) = bare.ms(0.99) {
+        if let (Some(cpu), Some(least)) = (cpu, bare.cpu()) {
+            let title = "a bare broadcaster: CPU seconds a million deliveries";
+            out.figure("limit_cpu_seconds_per_million", title, least, "s");
+            // 8 beside 6.7, which it took where the goals were set: seconds are a machine's own.
+            let title = "CPU seconds, as a multiple of the bare broadcaster's";
+            out.judged("cpu_of_limit", title, cpu / least.max(0.001), "", Goal::AtMost(8.0 / 6.7));
+        }
+        out.figure("limit_p99_ms", "a bare broadcaster: p99", most, "ms");
+        let title = "p99, as a multiple of the bare broadcaster's";
+        out.judged("p99_of_limit", title, p99 / most.max(0.001), "", Goal::AtMost(1.3));
+        out.latency("a bare broadcaster: from being said to being heard", bare.times);
+    }
+    if let Some(most) = nats.ms(0.99) {
+        if let (Some(cpu), Some(theirs)) = (cpu, nats.cpu()) {
+            let title = "nats-server: CPU seconds a million deliveries";
+            out.figure("nats_cpu_seconds_per_million", title, theirs, "s");
+            out.figure("cpu_of_nats", "CPU seconds, as a multiple of nats-server's", cpu / theirs.max(0.001), "");
+        }
+        out.figure("nats_p99_ms", "nats-server: p99", most, "ms");
+    }
+}
+
+/// A round with Mesh, in a room of its own.
+async fn mesh(bench: &Bench, count: usize, size: usize, pace_of: (f64, Duration)) -> Fallible<Round> {
+    let Hall { target, room, sender, receivers } =
+        Hall::open(Target::get(&bench.options, Settings::CHEAP).await?, count).await?;
+    let event = |number| say(&room, number, &load::said_now(size));
+    pace("fanout-paced", &target, sender, receivers, pace_of, event).await
+}
+
+/// The same with the bare broadcaster, which is given what Mesh would have made of it.
+async fn limit(count: usize, size: usize, pace_of: (f64, Duration)) -> Fallible<Round> {
+    let target = Target::start_limit().await?;
+    let addr = target.addr.clone();
+    let done = Arc::default();
+    let opened = load::many(count, AT_ONCE, &done, move |_| {
+        let addr = addr.clone();
+        async move { Ok(Listener::new(Socket::upgrade(&addr, "/").await?, 0)) }
+    });
+    let receivers = opened.await?;
+    let sender = Socket::upgrade(&target.addr, "/").await?;
+    load::settle(target.process).await?;
+    pace("fanout-paced: a bare broadcaster", &target, sender, receivers, pace_of, |seq| as_mesh_tells(seq, size)).await
+}
+
+fn as_mesh_tells(seq: u64, size: usize) -> String {
+    let (id, room_id, now) =
+        (Uuid::from_u128(u128::from(seq)), RoomId::new(Uuid::from_u128(7)), Timestamp::from_millis(1));
+    let message = Message {
+        id: MessageId::new(id),
+        room_id,
+        seq,
+        user_id: UserId::new(Uuid::from_u128(9)),
+        username: "bench-00000000-0".to_owned(),
+        content: load::said_now(size),
+        created_at: now,
+        edited_at: None,
+        deleted_at: None,
+        reply_to_id: None,
+        client_id: Some(format!("s{seq}")),
+        reactions: Default::default(),
+        mentions: Vec::new(),
+    };
+    let (from, to) = (Uuid::from_u128(8).to_string(), room_id.to_string());
+    let header = Header { kind: MessageCreated::TYPE, id, timestamp: now, from: &from, to: &to, reply_to: None };
+    let mut out = Vec::new();
+    // The protocol's own types are always JSON.
+    let _ = header.write_event(&mut out, &MessageCreated { room_id, seq, message });
+    String::from_utf8(out).unwrap_or_default()
+}
