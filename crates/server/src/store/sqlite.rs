@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig, types::ValueRef};
 
 use super::db::{Conn, Param, QUEUE, Queues, Row, Sink, Tx, Waiting, batch, judge, thread, wrote};
 use crate::{
+    domain::happening::Happening,
     error::{Error, Result},
     metrics::{self, Trouble},
     queue::{Receiver, queue},
@@ -24,9 +25,12 @@ pub(super) enum Place {
 /// One connection, used by one thread.
 pub(super) struct Session {
     conn: Connection,
-    /// A savepoint is set before a job's first change, so that its failure takes back its own changes alone.
+    /// A job of a transaction runs.
     in_job: bool,
-    savepoint: bool,
+    /// The running job has begun to change something.
+    changed: bool,
+    /// A savepoint is set before a job's first change, so that its failure takes back its own changes alone.
+    savepoints: bool,
     /// A statement of the running job failed.
     spoiled: bool,
     /// What keeps the running transaction from being written.
@@ -108,7 +112,7 @@ impl Session {
         if read_only {
             conn.pragma_update(None, "query_only", true)?;
         }
-        Ok(Self { conn, in_job: false, savepoint: false, spoiled: false, trouble: None, wrote: false })
+        Ok(Self { conn, in_job: false, changed: false, savepoints: false, spoiled: false, trouble: None, wrote: false })
     }
 
     /// A connection for work of its own, outside the store's threads.
@@ -122,10 +126,11 @@ impl Session {
     }
 
     fn before_change(&mut self) -> Result<()> {
-        if self.in_job && !self.savepoint {
-            self.control("SAVEPOINT job").map_err(failed)?;
-            self.savepoint = true;
-            self.wrote = true;
+        if self.in_job && !self.changed {
+            if self.savepoints {
+                self.control("SAVEPOINT job").map_err(failed)?;
+            }
+            (self.changed, self.wrote) = (true, true);
         }
         Ok(())
     }
@@ -377,15 +382,24 @@ fn transaction(
 }
 
 /// Runs jobs in one transaction with one flush; what they published.
-fn commit(session: &mut Session, jobs: &mut [Waiting]) -> Result<Vec<crate::domain::happening::Happening>> {
-    (session.trouble, session.wrote) = (None, false);
+fn commit(session: &mut Session, jobs: &mut [Waiting]) -> Result<Vec<Happening>> {
+    // A savepoint has SQLite copy each page that its job changes: they are set where one has failed after a change.
+    if let Some(published) = run_all(session, jobs, false)? {
+        return Ok(published);
+    }
+    session.control("ROLLBACK").map_err(failed)?;
+    run_all(session, jobs, true)?.ok_or_else(|| Error::internal("a job was neither kept nor taken back"))
+}
+
+/// Begins a transaction, runs the jobs and commits; what they published. None, before the commit, where the changes of one
+/// are to be taken back and there are no `savepoints` for it.
+fn run_all(session: &mut Session, jobs: &mut [Waiting], savepoints: bool) -> Result<Option<Vec<Happening>>> {
+    (session.trouble, session.wrote, session.savepoints) = (None, false, savepoints);
     let changes = session.conn.total_changes();
     session.control("BEGIN IMMEDIATE").map_err(failed)?;
     let mut published = Vec::new();
     for job in jobs {
-        session.in_job = true;
-        session.savepoint = false;
-        session.spoiled = false;
+        (session.in_job, session.changed, session.spoiled) = (true, false, false);
         let mut tx = Tx { conn: Conn::Sqlite(session), published: std::mem::take(&mut published) };
         let told = tx.published.len();
         let mut keep = job.run(&mut tx);
@@ -406,15 +420,17 @@ fn commit(session: &mut Session, jobs: &mut [Waiting]) -> Result<Vec<crate::doma
         if !keep && session.trouble.is_some() {
             return Err(Error::internal("the database takes no writes"));
         }
-        if session.savepoint {
+        if session.changed && savepoints {
             if !keep {
                 session.control("ROLLBACK TO job").map_err(failed)?;
             }
             session.control("RELEASE job").map_err(failed)?;
+        } else if session.changed && !keep {
+            return Ok(None);
         }
     }
     session.control("COMMIT").map_err(failed)?;
     // A statement that found no rows has not shown that the disk takes any.
     session.wrote &= session.conn.total_changes() != changes;
-    Ok(published)
+    Ok(Some(published))
 }
