@@ -19,6 +19,7 @@ mod send;
 mod signal;
 mod start;
 mod target;
+mod times;
 mod usage;
 mod watch;
 mod wire;

@@ -8,8 +8,9 @@ use super::{
     Bench, Fallible,
     http::Http,
     load::{self, Houses, Listener},
-    report::{Goal, Outcome, Times},
+    report::{Goal, Outcome},
     target::{Settings, Target},
+    times::Times,
     usage::Stretch,
     watch::Watch,
 };

@@ -152,7 +152,7 @@ fn bars(out: &mut String, Latency { title, times }: &Latency) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::bench::report::Times;
+    use crate::cli::bench::times::Times;
 
     #[test]
     fn the_page_asks_nobody_and_escapes_what_it_shows() {

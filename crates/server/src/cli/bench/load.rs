@@ -17,8 +17,8 @@ use super::{
     Fallible,
     check::{Faults, Follow},
     http::Http,
-    report::Times,
     target::{Account, Target},
+    times::Times,
     usage::Process,
     wire::{Reader, Socket, stamp},
 };

@@ -9,8 +9,9 @@ use super::{
     Bench, Fallible,
     http::Http,
     load,
-    report::{Goal, Outcome, Times},
+    report::{Goal, Outcome},
     target::{Settings, Target},
+    times::Times,
     usage::Stretch,
     watch::Watch,
 };

@@ -2,8 +2,9 @@
 
 use super::{
     Bench, Fallible, load,
-    report::{Goal, Outcome, Times},
+    report::{Goal, Outcome},
     target::{Settings, Target},
+    times::Times,
 };
 
 /// Starts several times and takes the one in the middle.
