@@ -111,7 +111,7 @@ fn described(new: Command) -> Command {
         .arg(number("size", "BYTES", "A message's content").default_value("128"))
         .arg(Arg::new("rate").long("rate").value_name("PER SECOND").value_parser(decimal).help("Messages a second (fanout: 20)"))
         .arg(Arg::new("seconds").long("seconds").value_name("N").value_parser(decimal).help("How long it goes on; of a scenario in rounds, all of them together"))
-        .arg(flag("reference", "Also measure a bare broadcaster (idle, fanout; `all` does it anyway)"))
+        .arg(flag("reference", "Also measure a bare broadcaster (idle, fanout, rest; `all` does it anyway)"))
         .arg(
             Arg::new("nats")
                 .long("nats")

@@ -1,4 +1,5 @@
-//! What the machine can do: a bare broadcaster without accounts, storage, order or parsing, to stand beside.
+//! What the machine can do: a bare broadcaster without accounts, storage, order or parsing, to stand beside; whoever asks
+//! it by plain HTTP gets the same few words each time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +12,10 @@ use tokio::{
 
 use super::{Fallible, wire::find};
 use crate::realtime::frame::{Decoder, Incoming, accept_key, text_frame};
+
+/// What a request that is no handshake is answered with.
+const ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}";
 
 type Everybody = Arc<Mutex<Vec<Arc<TcpStream>>>>;
 
@@ -38,21 +43,23 @@ pub(super) async fn serve(addr: &str) -> Fallible<()> {
 /// A client's life; nothing is said of its end.
 async fn client(mut io: TcpStream, everybody: &Everybody) -> Option<()> {
     io.set_nodelay(true).ok()?;
-    let mut head = Vec::new();
-    let end = loop {
-        if let Some(at) = find(&head, b"\r\n\r\n") {
-            break at + 4;
+    let mut said = Vec::new();
+    let key = loop {
+        let Some(end) = find(&said, b"\r\n\r\n") else {
+            if said.len() > 16_384 || io.read_buf(&mut said).await.ok()? == 0 {
+                return None;
+            }
+            continue;
+        };
+        let head = String::from_utf8_lossy(&said[..end]);
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key:"));
+        if let Some(key) = key {
+            break key.trim().to_owned();
         }
-        if head.len() > 16_384 || io.read_buf(&mut head).await.ok()? == 0 {
-            return None;
-        }
+        io.write_all(ANSWER).await.ok()?;
+        said.drain(..end + 4);
     };
-    let text = String::from_utf8_lossy(&head[..end]);
-    let key = text.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key:")).map(str::trim);
-    let Some(key) = key else {
-        return io.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.ok();
-    };
-    let accept = accept_key(key);
+    let accept = accept_key(&key);
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
     );

@@ -22,8 +22,14 @@ const MESSAGES: usize = 50;
 /// Connections that ask side by side.
 const CLIENTS: usize = 4;
 
-/// Asks for the same again and again, and adds what it cost.
-async fn ask(out: &mut Outcome, target: &Target, token: &Arc<str>, what: &Question<'_>, count: usize) -> Fallible<()> {
+/// Asks for the same again and again, and adds what it cost: CPU seconds a thousand.
+async fn ask(
+    out: &mut Outcome,
+    target: &Target,
+    token: &Arc<str>,
+    what: &Question<'_>,
+    count: usize,
+) -> Fallible<Option<f64>> {
     let stretch = Stretch::begin(target.process)?;
     let watch = Watch::begin("rest", "requests", stretch);
     let mut tasks = JoinSet::new();
@@ -50,15 +56,16 @@ async fn ask(out: &mut Outcome, target: &Target, token: &Arc<str>, what: &Questi
     }
     let cost = stretch.end()?;
     watch.end().await;
-    if let Some(cpu) = cost.cpu {
-        let (title, thousand) = (format!("{}: CPU seconds a thousand", what.title), cpu / times.count() as f64 * 1e3);
+    let thousand = cost.cpu.map(|cpu| cpu / times.count() as f64 * 1e3);
+    if let Some(thousand) = thousand {
+        let title = format!("{}: CPU seconds a thousand", what.title);
         match what.most {
             Some(most) => out.judged(what.name, title, thousand, "s", Goal::AtMost(most)),
             None => out.figure(what.name, title, thousand, "s"),
         }
     }
     out.latency(what.title, times);
-    Ok(())
+    Ok(thousand)
 }
 
 struct Question<'a> {
@@ -70,7 +77,7 @@ struct Question<'a> {
 
 /// Who am I, my rooms, a page of history.
 pub(super) async fn run(bench: &Bench) -> Fallible<Outcome> {
-    let count = if bench.options.quick { 40 } else { 40_000 };
+    let asked = if bench.options.quick { 40 } else { 40_000 };
     let target = Target::get(&bench.options, Settings::CHEAP).await?;
     let mut http = Http::new(&target.addr);
     let account = target.account(&mut http, "reader").await?;
@@ -83,23 +90,24 @@ pub(super) async fn run(bench: &Bench) -> Fallible<Outcome> {
         load::post(&mut http, &rooms[0], token, &load::said_now(bench.options.size)).await?;
     }
     load::settle(target.process).await?;
-    let title = format!("{count} requests of each kind over {CLIENTS} connections");
-    let mut out = Outcome::new("rest", title, &[("requests", count as u64)]);
+    let title = format!("{asked} requests of each kind over {CLIENTS} connections");
+    let mut out = Outcome::new("rest", title, &[("requests", asked as u64)]);
     let questions = [
-        ("me_cpu_seconds_per_thousand", "GET /api/auth/me", "/api/auth/me".to_owned(), Some(0.03), count),
-        ("rooms_cpu_seconds_per_thousand", "GET /api/rooms, 10 rooms", "/api/rooms".to_owned(), Some(0.08), count),
+        ("me_cpu_seconds_per_thousand", "GET /api/auth/me", "/api/auth/me".to_owned(), Some(0.03), asked),
+        ("rooms_cpu_seconds_per_thousand", "GET /api/rooms, 10 rooms", "/api/rooms".to_owned(), Some(0.08), asked),
         (
             "history_cpu_seconds_per_thousand",
             "GET /api/rooms/{id}/messages, 50 messages",
             format!("/api/rooms/{}/messages", rooms[0]),
             None,
-            count / 4,
+            asked / 4,
         ),
     ];
+    let mut costs = Vec::with_capacity(questions.len());
     for (name, title, path, most, count) in questions {
-        ask(&mut out, &target, token, &Question { name, title, path, most }, count).await?;
+        costs.push(ask(&mut out, &target, token, &Question { name, title, path, most }, count).await?);
     }
-    let count = count / 20;
+    let count = asked / 20;
     let stretch = Stretch::begin(target.process)?;
     for n in 0..count {
         let path = format!("/api/rooms/{}/messages", rooms[n % ROOMS]);
@@ -108,6 +116,17 @@ pub(super) async fn run(bench: &Bench) -> Fallible<Outcome> {
     if let Some(cpu) = stretch.end()?.cpu {
         let title = "POST /api/rooms/{id}/messages, one at a time: CPU seconds a thousand";
         out.figure("post_cpu_seconds_per_thousand", title, cpu / count as f64 * 1e3, "s");
+    }
+    drop(target);
+    if bench.options.reference {
+        let target = Target::start_limit().await?;
+        let (title, path) = ("a bare responder", "/".to_owned());
+        let question = Question { name: "limit_cpu_seconds_per_thousand", title, path, most: None };
+        let least = ask(&mut out, &target, token, &question, asked).await?;
+        if let (Some(least), Some(Some(me))) = (least, costs.first()) {
+            let title = "GET /api/auth/me, as a multiple of the bare responder's CPU seconds";
+            out.figure("me_of_limit", title, me / least.max(1e-6), "");
+        }
     }
     Ok(out)
 }
