@@ -265,11 +265,12 @@ impl Houses {
     }
 }
 
-/// Waits until a server is quiet: it has done nothing for half a second, or five seconds are over.
+/// Waits until a server is quiet: it has done nothing for longer than a room's presence may wait to be told, or five
+/// seconds are over.
 pub(super) async fn settle(process: Option<Process>) -> Fallible<()> {
     let Some(process) = process else { return Ok(()) };
     let (begun, mut quiet, mut before) = (Instant::now(), 0, process.usage()?.cpu);
-    while quiet < 5 && begun.elapsed() < Duration::from_secs(5) {
+    while quiet < 12 && begun.elapsed() < Duration::from_secs(5) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let now = process.usage()?.cpu;
         quiet = if now > before { 0 } else { quiet + 1 };
