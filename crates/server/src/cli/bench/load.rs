@@ -146,6 +146,32 @@ impl Listener {
     }
 }
 
+/// Says something at a fixed rate, in events a second, for so long, but twice at least; how often. `event` makes the one of
+/// number `n`, from 1 on.
+pub(super) async fn speak(
+    sender: &mut Socket,
+    audience: &Audience,
+    (rate, length): (f64, Duration),
+    event: impl Fn(u64) -> String,
+) -> Fallible<u64> {
+    let mut every = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
+    let messages = ((length.as_secs_f64() * rate) as u64).max(2);
+    let mut said = 0;
+    while said < messages {
+        tokio::select! {
+            _ = every.tick() => {
+                said += 1;
+                if said == messages {
+                    audience.ends_with(said);
+                }
+                sender.say(&[event(said)]).await?;
+            }
+            read = sender.read(|_| {}) => read?,
+        }
+    }
+    Ok(said)
+}
+
 /// Waits for an audience's end: those who listened. What has not come in time is missed by them.
 pub(super) async fn leave(mut tasks: JoinSet<Fallible<Listener>>, audience: &Audience) -> Fallible<Vec<Listener>> {
     let mut there = Vec::with_capacity(tasks.len());
@@ -265,16 +291,19 @@ impl Houses {
     }
 }
 
-/// Waits until a server is quiet: it has done nothing for longer than a room's presence may wait to be told, or five
-/// seconds are over.
+/// A server is quiet that has done nothing for so long: longer than a room's presence may wait to be told.
+const QUIET: Duration = Duration::from_millis(1_200);
+
+/// Waits until a server is quiet, or five seconds are over.
 pub(super) async fn settle(process: Option<Process>) -> Fallible<()> {
     let Some(process) = process else { return Ok(()) };
-    let (begun, mut quiet, mut before) = (Instant::now(), 0, process.usage()?.cpu);
-    while quiet < 12 && begun.elapsed() < Duration::from_secs(5) {
+    let (begun, mut quiet, mut before) = (Instant::now(), Instant::now(), process.usage()?.cpu);
+    while quiet.elapsed() < QUIET && begun.elapsed() < Duration::from_secs(5) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let now = process.usage()?.cpu;
-        quiet = if now > before { 0 } else { quiet + 1 };
-        before = now;
+        if now > before {
+            (quiet, before) = (Instant::now(), now);
+        }
     }
     Ok(())
 }

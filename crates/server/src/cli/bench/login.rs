@@ -43,25 +43,12 @@ async fn chat(target: &Target, account: &Account, name: &str, length: Duration) 
         tasks.spawn(listener.stay(audience.clone()));
     }
     let mut sender = Socket::open(&target.addr, &account.token).await?;
-    let mut every = tokio::time::interval(Duration::from_secs_f64(1.0 / RATE));
-    let messages = ((length.as_secs_f64() * RATE) as u64).max(2);
-    let mut said = 0;
-    while said < messages {
-        tokio::select! {
-            _ = every.tick() => {
-                said += 1;
-                if said == messages {
-                    audience.ends_with(said);
-                }
-                sender.say(&[say(&room, said, &load::said_now(32))]).await?;
-            }
-            read = sender.read(|_| {}) => read?,
-        }
-    }
+    let event = |number| say(&room, number, &load::said_now(32));
+    let said = load::speak(&mut sender, &audience, (RATE, length), event).await?;
     let there = load::leave(tasks, &audience).await?;
     let mut times = Times::new();
     there.iter().for_each(|listener| times.add(&listener.times));
-    Ok((times, messages * RECEIVERS as u64, load::judge(&there, messages)))
+    Ok((times, said * RECEIVERS as u64, load::judge(&there, said)))
 }
 
 /// Many log in, again and again, while others chat.

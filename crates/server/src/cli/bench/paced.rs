@@ -47,7 +47,7 @@ async fn pace(
     target: &Target,
     mut sender: Socket,
     receivers: Vec<Listener>,
-    (rate, length): (f64, Duration),
+    pace_of: (f64, Duration),
     event: impl Fn(u64) -> String,
 ) -> Fallible<Round> {
     let stretch = Stretch::begin(target.process)?;
@@ -55,21 +55,7 @@ async fn pace(
     let audience = Audience::new(watch.done.clone(), true);
     let mut tasks = JoinSet::new();
     receivers.into_iter().for_each(|receiver| drop(tasks.spawn(receiver.stay(audience.clone()))));
-    let mut every = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
-    let mut said = 0;
-    let messages = ((length.as_secs_f64() * rate) as u64).max(2);
-    while said < messages {
-        tokio::select! {
-            _ = every.tick() => {
-                said += 1;
-                if said == messages {
-                    audience.ends_with(said);
-                }
-                sender.say(&[event(said)]).await?;
-            }
-            read = sender.read(|_| {}) => read?,
-        }
-    }
+    let said = load::speak(&mut sender, &audience, pace_of, event).await?;
     let there = load::leave(tasks, &audience).await?;
     let cost = stretch.end()?;
     let mut times = Times::new();
