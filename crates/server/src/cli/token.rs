@@ -132,7 +132,7 @@ fn inspect(config: &Config, sub: &ArgMatches) -> Outcome {
     let judged = if header["typ"] == "mesh-cap+jwt" {
         keys.verify_capability(token, now / 1_000).map(|_| None)
     } else {
-        keys.verify_access(token, now / 1_000).map(|claims| Some(claims.sid))
+        keys.verify_access(token, now / 1_000).map(|access| Some(access.session))
     };
     let verdict = match judged {
         Err(e) if e.code == "token_expired" => "expired",

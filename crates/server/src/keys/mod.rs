@@ -11,8 +11,10 @@ mod tests;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, Header};
 use mesh_protocol::{SessionId, UserId};
+use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 pub use capability::{CapabilityClaims, CapabilityGrant, Confirmation};
 pub use p2p::{P2pClaims, P2pParty};
@@ -71,6 +73,44 @@ struct Frame {
     nbf: Option<i64>,
 }
 
+/// From when until when a token is good, Unix seconds.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    iat: i64,
+    exp: i64,
+    nbf: Option<i64>,
+}
+
+impl Times {
+    fn check(self, now: i64) -> Result<()> {
+        let latest = now.saturating_add(LEEWAY);
+        if self.iat > latest || self.nbf.is_some_and(|nbf| nbf > latest) {
+            return Err(invalid());
+        }
+        if self.exp <= now { Err(expired()) } else { Ok(()) }
+    }
+}
+
+/// What a verified access token says: whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// Whose account.
+    pub user: UserId,
+    /// The login that it stands on.
+    pub session: SessionId,
+    times: Times,
+}
+
+impl Access {
+    /// When the token ends, Unix seconds.
+    pub fn expires_at(&self) -> i64 {
+        self.times.exp
+    }
+}
+
+/// Access tokens that are remembered at most.
+const REMEMBERED: usize = 20_000;
+
 /// The keys and the rules of this server's tokens, and its symmetric secrets.
 pub struct Keys {
     /// The first signs, all verify; never empty.
@@ -80,6 +120,9 @@ pub struct Keys {
     /// The first seals and derives, all open; never empty.
     roots: Vec<Root>,
     ids: Ids,
+    /// Access tokens whose signature was verified, by their SHA-256: the keys stay, and so does the verdict; the time is
+    /// looked at each time.
+    verified: Cache<[u8; 32], Access>,
 }
 
 impl Keys {
@@ -107,7 +150,14 @@ impl Keys {
         let mut seen = std::collections::HashSet::new();
         keys.retain(|key| seen.insert(key.id.clone()));
         let algorithm = signing::algorithm(algorithm);
-        Ok(Self { keys, algorithm, issuer: config.public_url.clone(), roots, ids: ids.clone() })
+        Ok(Self {
+            keys,
+            algorithm,
+            issuer: config.public_url.clone(),
+            roots,
+            ids: ids.clone(),
+            verified: Cache::new(REMEMBERED),
+        })
     }
 
     /// Who issues the tokens: `MESH_PUBLIC_URL`.
@@ -135,14 +185,20 @@ impl Keys {
     /// # Errors
     /// 401 `token_expired` or `token_invalid`.
     pub fn verify<C: DeserializeOwned>(&self, typ: &str, token: &str, now: i64) -> Result<C> {
+        let (times, claims) = self.read(typ, token)?;
+        times.check(now)?;
+        Ok(claims)
+    }
+
+    /// What a token of a type says that is this server's and whole, and when it is good.
+    fn read<C: DeserializeOwned>(&self, typ: &str, token: &str) -> Result<(Times, C)> {
         let claims = self.signed(typ, token).ok_or_else(invalid)?;
-        let frame: Frame = serde_json::from_slice(&claims).map_err(|_| invalid())?;
-        let latest = now.saturating_add(LEEWAY);
-        if frame.iss != self.issuer || frame.iat > latest || frame.nbf.is_some_and(|nbf| nbf > latest) {
+        let Frame { iss, iat, exp, nbf } = serde_json::from_slice(&claims).map_err(|_| invalid())?;
+        if iss != self.issuer {
             return Err(invalid());
         }
         let claims = serde_json::from_slice(&claims).map_err(|_| invalid())?;
-        if frame.exp <= now { Err(expired()) } else { Ok(claims) }
+        Ok((Times { iat, exp, nbf }, claims))
     }
 
     /// The claims, in JSON, of a token of a type that one of the keys signed.
@@ -186,8 +242,22 @@ impl Keys {
     ///
     /// # Errors
     /// 401 `token_expired` or `token_invalid`.
-    pub fn verify_access(&self, token: &str, now: i64) -> Result<AccessClaims> {
-        self.verify(types::ACCESS, token, now)
+    pub fn verify_access(&self, token: &str, now: i64) -> Result<Access> {
+        if token.len() > MAX_TOKEN {
+            return Err(invalid());
+        }
+        let hash = Sha256::digest(token.as_bytes()).into();
+        let access = match self.verified.get(&hash) {
+            Some(access) => access,
+            None => {
+                let (times, claims) = self.read::<AccessClaims>(types::ACCESS, token)?;
+                let access = Access { user: claims.sub, session: claims.sid, times };
+                self.verified.insert(hash, access);
+                access
+            }
+        };
+        access.times.check(now)?;
+        Ok(access)
     }
 }
 

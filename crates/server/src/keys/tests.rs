@@ -115,13 +115,18 @@ fn only_live_tokens_of_this_server_pass_with_every_algorithm() {
     for algorithm in JwtAlgorithm::ALL {
         let ours = keys(algorithm);
         let token = ours.access_token(&ids, user, session, NOW, 60).unwrap();
-        let claims = ours.verify_access(&token, NOW + 59).unwrap();
+        let claims: AccessClaims = ours.verify(types::ACCESS, &token, NOW).unwrap();
         assert_eq!((claims.sub, claims.sid, claims.iat, claims.exp), (user, session, NOW, NOW + 60));
         assert_eq!(claims.iss, ISSUER);
+        let seen = ours.verify_access(&token, NOW + 59).unwrap();
+        assert_eq!((seen.user, seen.session, seen.expires_at()), (user, session, NOW + 60));
         let header = header_of(&token);
         assert_eq!((&header["alg"], &header["typ"]), (&json!(algorithm.as_str()), &json!("at+jwt")));
         assert!(header["kid"].is_string());
+        // It is remembered by now, and judged by the time all the same.
         assert_eq!(ours.verify_access(&token, NOW + 60).unwrap_err().code, "token_expired");
+        assert_eq!(ours.verify_access(&token, NOW - 61).unwrap_err().code, "token_invalid");
+        assert!(ours.verify_access(&token, NOW - 60).is_ok());
         let other = if algorithm == JwtAlgorithm::Rs256 {
             // A second RSA key would take a while: this one's tokens under another name are enough.
             let (rest, signature) = token.rsplit_once('.').unwrap();

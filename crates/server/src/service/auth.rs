@@ -123,9 +123,9 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     if token.starts_with(PAT_PREFIX) {
         return by_token(app, token).await;
     }
-    let claims = app.keys.verify_access(token, app.clock.now_ms() / 1000)?;
-    let caller = by_session(app, claims.sid, claims.exp).await?;
-    if caller.user_id != claims.sub {
+    let access = app.keys.verify_access(token, app.clock.now_ms() / 1000)?;
+    let caller = by_session(app, access.session, access.expires_at()).await?;
+    if caller.user_id != access.user {
         return Err(ended());
     }
     Ok(caller)
