@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A point in time: Unix milliseconds, UTC; on the wire RFC 3339 with milliseconds (`2026-01-02T03:04:05.678Z`).
@@ -18,14 +19,21 @@ impl Timestamp {
     pub const fn as_millis(self) -> i64 {
         self.0
     }
-}
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn text(self) -> String {
         // Outside the years that RFC 3339 can write, the nearest that it can.
         let time = jiff::Timestamp::from_millisecond(self.0.clamp(-62_135_596_800_000, 253_402_207_200_000))
             .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        write!(f, "{time:.3}")
+        PRINTER.timestamp_to_string(&time)
+    }
+}
+
+/// Always three digits of milliseconds.
+const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
     }
 }
 
@@ -39,7 +47,7 @@ impl std::str::FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.text())
     }
 }
 

@@ -83,8 +83,8 @@ pub async fn list(app: &App, caller: &Caller, public: bool, limit: usize, cursor
         None => After::default(),
         Some(text) => text
             .split_once('.')
-            .and_then(|(at, id)| Some(After { activity_at: at.parse().ok()?, id: id.to_owned() }))
-            .filter(|after| RoomId::parse(&after.id) != RoomId::NOTHING)
+            .and_then(|(at, id)| Some(After { activity_at: at.parse().ok()?, id: RoomId::parse(id) }))
+            .filter(|after| after.id != RoomId::NOTHING)
             .ok_or_else(bad_cursor)?,
     };
     let user = caller.user_id;

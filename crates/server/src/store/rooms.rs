@@ -1,5 +1,7 @@
 //! Rooms, as their members see them.
 
+use std::cmp::Reverse;
+
 use mesh_protocol::{
     RoomId, Timestamp, UserId,
     model::{MemberRole, MissedCalls, Room, RoomKind, Visibility},
@@ -72,17 +74,17 @@ statements! {
 }
 
 /// Where a page of rooms begins: after this one, in the order of newest activity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct After {
     /// The last room's activity, Unix milliseconds.
     pub activity_at: i64,
     /// The last room.
-    pub id: String,
+    pub id: RoomId,
 }
 
 impl Default for After {
     fn default() -> Self {
-        Self { activity_at: i64::MAX, id: String::new() }
+        Self { activity_at: i64::MAX, id: RoomId::NOTHING }
     }
 }
 
@@ -171,12 +173,16 @@ pub fn list(tx: &mut Tx<'_>, user: UserId, public: bool, after: &After, limit: u
     if rows.is_empty() {
         rows = tx.rows(
             if public { PUBLIC } else { OF_USER },
-            &[(&user).into(), after.activity_at.into(), (&after.id).into(), limit.into()],
+            &[(&user).into(), after.activity_at.into(), (&after.id.to_string()).into(), limit.into()],
         )?;
     }
-    let listed = |row| Ok((room(row)?, After { activity_at: row.int(14)?, id: row.text(0)?.to_owned() }));
-    let mut rooms = rows.iter().map(listed).collect::<Result<Vec<_>>>()?;
-    rooms.sort_by(|(_, one), (_, other)| (other.activity_at, &other.id).cmp(&(one.activity_at, &one.id)));
+    let mut rooms = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let room = room(row)?;
+        let after = After { activity_at: row.int(14)?, id: room.id };
+        rooms.push((room, after));
+    }
+    rooms.sort_by_key(|(_, after)| Reverse((after.activity_at, after.id)));
     Ok(rooms)
 }
 

@@ -8,7 +8,12 @@ use crate::error::{Error, Result};
 enum Cell {
     Null,
     Int(i64),
-    Text { at: usize, len: usize },
+    Text { at: u32, len: u32 },
+}
+
+/// No database of these gives a text of more than a gigabyte.
+fn short(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// A row of an answer: its columns are NULL, BIGINT or TEXT.
@@ -31,9 +36,9 @@ impl Row {
             Param::Null => Cell::Null,
             Param::Int(value) => Cell::Int(value),
             Param::Text(text) => {
-                let at = self.texts.len();
+                let at = short(self.texts.len());
                 self.texts.push_str(text);
-                Cell::Text { at, len: text.len() }
+                Cell::Text { at, len: short(text.len()) }
             }
         });
     }
@@ -47,7 +52,10 @@ impl Row {
         match cell {
             Cell::Null => Param::Null,
             Cell::Int(value) => Param::Int(value),
-            Cell::Text { at, len } => self.texts.get(at..at + len).map_or(Param::Null, Param::Text),
+            Cell::Text { at, len } => {
+                let (at, len) = (at as usize, len as usize);
+                self.texts.get(at..at + len).map_or(Param::Null, Param::Text)
+            }
         }
     }
 

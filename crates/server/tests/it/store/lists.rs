@@ -20,11 +20,11 @@ async fn rooms(store: &Store, user: UserId, public: bool, limit: usize) -> Vec<R
     let mut all = Vec::new();
     let mut after = After::default();
     loop {
-        let from = after.clone();
+        let from = after;
         let page = store.db.read(move |tx| store::rooms::list(tx, user, public, &from, limit)).await.unwrap();
         assert!(page.len() <= limit);
         let Some((_, last)) = page.last() else { return all };
-        after = last.clone();
+        after = *last;
         all.extend(page.iter().map(|(room, _)| room.id));
     }
 }

@@ -128,7 +128,7 @@ fn run(tx: &mut Tx<'_>, ids: Ids, index: usize, step: &Step) -> Result<String> {
             loop {
                 let page = store::rooms::list(tx, ids.user(*who), *public, &after, *limit)?;
                 let Some((_, last)) = page.last() else { return words(all) };
-                after = last.clone();
+                after = *last;
                 all.extend(page);
             }
         }
