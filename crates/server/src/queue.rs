@@ -17,8 +17,19 @@ struct State<T> {
     waiting: VecDeque<T>,
     /// Threads that sleep and were not called yet.
     asleep: usize,
+    /// Threads that found nothing, and look once more before they sleep: each takes one without being called.
+    looking: usize,
     senders: usize,
     receivers: usize,
+}
+
+impl<T> State<T> {
+    /// How many threads to call for the `new` ones that wait last: those that look take theirs by themselves.
+    fn calls_for(&mut self, new: usize) -> usize {
+        let calls = self.waiting.len().saturating_sub(self.looking).min(new).min(self.asleep);
+        self.asleep -= calls;
+        calls
+    }
 }
 
 struct Shared<T> {
@@ -31,6 +42,12 @@ struct Shared<T> {
 impl<T> Shared<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call(&self, threads: usize) {
+        for _ in 0..threads {
+            self.more.notify_one();
+        }
     }
 }
 
@@ -50,7 +67,7 @@ pub(crate) struct Receiver<T>(Arc<Shared<T>>);
 
 /// A queue in which `limit` may wait. It takes memory for what waits, and not for what may.
 pub(crate) fn queue<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
-    let state = State { waiting: VecDeque::new(), asleep: 0, senders: 1, receivers: 1 };
+    let state = State { waiting: VecDeque::new(), asleep: 0, looking: 0, senders: 1, receivers: 1 };
     let shared = Arc::new(Shared { limit, state: Mutex::new(state), more: Condvar::new() });
     (Sender(shared.clone()), Receiver(shared))
 }
@@ -69,12 +86,9 @@ impl<T> Sender<T> {
             return Err(Refused::Full(what));
         }
         state.waiting.push_back(what);
-        let call = state.asleep > 0;
-        state.asleep -= usize::from(call);
+        let calls = state.calls_for(1);
         drop(state);
-        if call {
-            self.0.more.notify_one();
-        }
+        self.0.call(calls);
         Ok(())
     }
 
@@ -89,13 +103,11 @@ impl<T> Sender<T> {
         }
         let place = self.0.limit.saturating_sub(state.waiting.len());
         let rest = all.split_off(place.min(all.len()));
-        let calls = state.asleep.min(all.len());
+        let new = all.len();
         state.waiting.extend(all);
-        state.asleep -= calls;
+        let calls = state.calls_for(new);
         drop(state);
-        for _ in 0..calls {
-            self.0.more.notify_one();
-        }
+        self.0.call(calls);
         if rest.is_empty() { Ok(()) } else { Err(Refused::Full(rest)) }
     }
 
@@ -130,9 +142,11 @@ impl<T> Receiver<T> {
         while state.waiting.is_empty() && state.senders > 0 {
             if given < GIVE_WAY {
                 given += 1;
+                state.looking += 1;
                 drop(state);
                 std::thread::yield_now();
                 state = self.0.state();
+                state.looking -= 1;
                 continue;
             }
             state.asleep += 1;
