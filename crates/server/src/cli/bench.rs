@@ -1,5 +1,6 @@
 //! `mesh-server bench`: what a server does in a second and what that costs, with every delivery checked.
 
+mod bare;
 mod check;
 mod crowd;
 mod fanout;

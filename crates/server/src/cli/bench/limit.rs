@@ -1,9 +1,8 @@
-//! What the machine can do: a bare broadcaster without accounts, storage, order or parsing, to stand beside; whoever asks
-//! it by plain HTTP gets the same few words each time.
+//! What the machine can do: a bare broadcaster without accounts, storage, order or parsing, to stand beside. What it reads
+//! together it writes together. Whoever asks it by plain HTTP gets the same few words each time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -12,6 +11,9 @@ use tokio::{
 
 use super::{Fallible, wire::find};
 use crate::realtime::frame::{Decoder, Incoming, accept_key, text_frame};
+
+/// Bytes of a frame, or of what is read at once, at most.
+const LONGEST: usize = 64 * 1024;
 
 /// What a request that is no handshake is answered with.
 const ANSWER: &[u8] =
@@ -72,7 +74,7 @@ async fn client(mut io: TcpStream, everybody: &Everybody) -> Option<()> {
 }
 
 async fn listen(io: &TcpStream, everybody: &Everybody) -> Option<()> {
-    let mut decoder = Decoder::new(64 * 1024);
+    let mut decoder = Decoder::new(LONGEST);
     let mut buffer = vec![0; 4_096];
     loop {
         io.readable().await.ok()?;
@@ -85,23 +87,25 @@ async fn listen(io: &TcpStream, everybody: &Everybody) -> Option<()> {
         let (mut input, mut said) = (&mut buffer[..read], Vec::new());
         while let Some(incoming) = decoder.decode(&mut input).ok()? {
             match incoming {
-                Incoming::Text(text) => said.push(text_frame(text.as_bytes())),
+                Incoming::Text(text) => said.extend_from_slice(&text_frame(text.as_bytes())),
                 Incoming::Close { .. } => return None,
                 Incoming::Binary(_) | Incoming::Ping(_) | Incoming::Pong(_) => {}
             }
         }
-        for frame in said {
+        if !said.is_empty() {
             let there = locked(everybody).clone();
             for other in there {
-                write(&other, &frame).await;
+                write(&other, &said).await;
             }
+        }
+        if read == buffer.len() && read < LONGEST {
+            buffer.resize(read * 2, 0);
         }
     }
 }
 
 /// Writes at once, as a rule.
-async fn write(io: &TcpStream, frame: &Bytes) {
-    let mut rest = &frame[..];
+async fn write(io: &TcpStream, mut rest: &[u8]) {
     while !rest.is_empty() {
         match io.try_write(rest) {
             Ok(written) => rest = &rest[written..],

@@ -1,21 +1,11 @@
 //! One room, many receivers, at a fixed rate.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
-use mesh_protocol::{
-    MessageId, RoomId, Timestamp, UserId,
-    envelope::Header,
-    event::{Payload as _, chat::MessageCreated},
-    model::Message,
-};
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use super::{
-    Bench, Fallible,
+    Bench, Fallible, bare,
     check::Faults,
     fanout::{AT_ONCE, Hall, million},
     load::{self, Audience, Listener, say},
@@ -165,43 +155,9 @@ async fn mesh(bench: &Bench, count: usize, size: usize, pace_of: (f64, Duration)
     pace("fanout-paced", &target, sender, receivers, pace_of, event).await
 }
 
-/// The same with the bare broadcaster, which is given what Mesh would have made of it.
+/// The same with the bare broadcaster.
 async fn limit(count: usize, size: usize, pace_of: (f64, Duration)) -> Fallible<Round> {
-    let target = Target::start_limit().await?;
-    let addr = target.addr.clone();
-    let done = Arc::default();
-    let opened = load::many(count, AT_ONCE, &done, move |_| {
-        let addr = addr.clone();
-        async move { Ok(Listener::new(Socket::upgrade(&addr, "/").await?, 0)) }
-    });
-    let receivers = opened.await?;
-    let sender = Socket::upgrade(&target.addr, "/").await?;
-    load::settle(target.process).await?;
-    pace("fanout-paced: a bare broadcaster", &target, sender, receivers, pace_of, |seq| as_mesh_tells(seq, size)).await
-}
-
-fn as_mesh_tells(seq: u64, size: usize) -> String {
-    let (id, room_id, now) =
-        (Uuid::from_u128(u128::from(seq)), RoomId::new(Uuid::from_u128(7)), Timestamp::from_millis(1));
-    let message = Message {
-        id: MessageId::new(id),
-        room_id,
-        seq,
-        user_id: UserId::new(Uuid::from_u128(9)),
-        username: "bench-00000000-0".to_owned(),
-        content: load::said_now(size),
-        created_at: now,
-        edited_at: None,
-        deleted_at: None,
-        reply_to_id: None,
-        client_id: Some(format!("s{seq}")),
-        reactions: Default::default(),
-        mentions: Vec::new(),
-    };
-    let (from, to) = (Uuid::from_u128(8).to_string(), room_id.to_string());
-    let header = Header { kind: MessageCreated::TYPE, id, timestamp: now, from: &from, to: &to, reply_to: None };
-    let mut out = Vec::new();
-    // The protocol's own types are always JSON.
-    let _ = header.write_event(&mut out, &MessageCreated { room_id, seq, message });
-    String::from_utf8(out).unwrap_or_default()
+    let (target, sender, receivers) = bare::hall(count, AT_ONCE).await?;
+    let event = |seq| bare::event(seq, size);
+    pace("fanout-paced: a bare broadcaster", &target, sender, receivers, pace_of, event).await
 }
