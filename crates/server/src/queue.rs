@@ -232,6 +232,20 @@ mod tests {
     }
 
     #[test]
+    fn whoever_looks_is_not_called_and_no_more_are_than_there_is_work() {
+        let calls = |waiting: usize, looking, asleep, new| {
+            let waiting = std::iter::repeat_n((), waiting).collect();
+            let mut state = State { waiting, asleep, looking, senders: 1, receivers: 4 };
+            let calls = state.calls_for(new);
+            assert_eq!(state.asleep, asleep - calls);
+            calls
+        };
+        assert_eq!((calls(1, 0, 2, 1), calls(1, 1, 2, 1), calls(2, 1, 2, 1)), (1, 0, 1));
+        // Somebody was called for what waits already.
+        assert_eq!((calls(5, 0, 4, 2), calls(5, 4, 4, 2), calls(5, 0, 1, 2)), (2, 1, 1));
+    }
+
+    #[test]
     fn whoever_sleeps_is_called_and_each_job_is_taken_once() {
         let (sender, receiver) = queue(4000);
         let threads: Vec<_> = (0..4)

@@ -48,6 +48,20 @@ fn every_scenario_runs_in_small() {
         }
         assert!(text(&ran.stdout).contains(&format!("\n{name}: ")) && page.contains(&format!("<h2>{name}</h2>")));
     }
+    let beside = [
+        ("fanout", "limit_deliveries_per_second"),
+        ("fanout", "cpu_of_limit"),
+        ("fanout-paced", "cpu_of_limit"),
+        ("rest", "me_of_limit"),
+        ("rest", "rooms_of_limit"),
+    ];
+    for (scenario, name) in beside {
+        let outcome = outcomes.iter().find(|outcome| outcome["scenario"] == scenario).unwrap();
+        assert!(
+            outcome["figures"].as_array().unwrap().iter().any(|figure| figure["name"] == name),
+            "{name}: {outcome}"
+        );
+    }
     // What was started has ended, and left nothing.
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
 }
