@@ -1,6 +1,10 @@
 //! What a process costs, as Linux tells it.
 
-use std::{fs, time::Instant};
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Instant,
+};
 
 use super::Fallible;
 
@@ -13,10 +17,31 @@ pub(super) struct Process {
 /// What it has used so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {
-    /// CPU time of all its threads, user and system, in seconds.
+    /// CPU time of all its threads, user and system, in seconds: to the hundredth, as a rule.
     pub(super) cpu: f64,
+    /// The same of those that live, where the kernel tells it.
+    living: Option<Living>,
     /// Resident memory in KiB.
     pub(super) resident_kib: f64,
+}
+
+/// The threads of a process.
+#[derive(Clone, Copy, Debug)]
+struct Living {
+    /// Which they are, as a hash of their numbers.
+    which: u64,
+    /// CPU time, in nanoseconds.
+    nanos: u64,
+}
+
+impl Usage {
+    /// CPU seconds from `before` until now: to the nanosecond where the same threads live.
+    fn cpu_since(&self, before: &Self) -> f64 {
+        match (before.living, self.living) {
+            (Some(then), Some(now)) if then.which == now.which => now.nanos.saturating_sub(then.nanos) as f64 / 1e9,
+            _ => self.cpu - before.cpu,
+        }
+    }
 }
 
 impl Process {
@@ -36,8 +61,27 @@ impl Process {
             fs::read_to_string(&path).map_err(|e| format!("the server's figures cannot be read: {path}: {e}"))
         };
         let (stat, status) = (read("stat")?, read("status")?);
-        parse(&stat, &status, rustix::param::clock_ticks_per_second())
-            .ok_or_else(|| format!("/proc/{}: not as Linux writes it", self.pid))
+        let usage = parse(&stat, &status, rustix::param::clock_ticks_per_second())
+            .ok_or_else(|| format!("/proc/{}: not as Linux writes it", self.pid))?;
+        Ok(Usage { living: self.living(), ..usage })
+    }
+
+    /// Its threads and what they have used: the first number of `schedstat`, as Documentation/scheduler/sched-stats.rst has
+    /// it. None where the kernel keeps no such account.
+    fn living(self) -> Option<Living> {
+        let mut threads = Vec::new();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid)).ok()? {
+            let thread = thread.ok()?;
+            let account = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            threads.push((thread.file_name(), account.split_whitespace().next()?.parse::<u64>().ok()?));
+        }
+        threads.sort();
+        let (mut which, mut nanos) = (DefaultHasher::new(), 0);
+        for (name, used) in threads {
+            name.hash(&mut which);
+            nanos += used;
+        }
+        (nanos > 0).then(|| Living { which: which.finish(), nanos })
     }
 }
 
@@ -47,7 +91,7 @@ fn parse(stat: &str, status: &str, ticks_per_second: u64) -> Option<Usage> {
     let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let resident_kib = resident.trim().trim_end_matches(" kB").parse().ok()?;
-    Some(Usage { cpu: ticks as f64 / ticks_per_second as f64, resident_kib })
+    Some(Usage { cpu: ticks as f64 / ticks_per_second as f64, living: None, resident_kib })
 }
 
 /// One point of a run.
@@ -97,7 +141,7 @@ impl Stretch {
         let both = self.before.zip(after);
         Ok(Cost {
             seconds,
-            cpu: both.map(|(before, after)| after.cpu - before.cpu),
+            cpu: both.map(|(before, after)| after.cpu_since(&before)),
             resident_kib: both.map(|(before, after)| (before.resident_kib, after.resident_kib)),
         })
     }
@@ -108,7 +152,7 @@ impl Stretch {
         Some(Sample {
             at: self.begun.elapsed().as_secs_f64(),
             done,
-            cpu: now.cpu - before.cpu,
+            cpu: now.cpu_since(&before),
             resident_kib: now.resident_kib,
         })
     }
@@ -125,5 +169,16 @@ mod tests {
         let usage = parse(stat, status, 100).unwrap();
         assert_eq!((usage.cpu, usage.resident_kib), (3.0, 14_336.0));
         assert!(parse("12 (a", status, 100).is_none());
+    }
+
+    #[test]
+    fn threads_that_live_on_are_counted_to_the_nanosecond() {
+        let usage = |cpu, which, nanos| Usage { cpu, living: Some(Living { which, nanos }), resident_kib: 0.0 };
+        let before = usage(1.0, 7, 1_004_000_000);
+        assert_eq!(usage(1.01, 7, 1_019_500_000).cpu_since(&before), 0.0155);
+        // One has come or gone: what it used is in the other account alone.
+        assert_eq!(usage(1.5, 8, 1_019_500_000).cpu_since(&before), 0.5);
+        let unknown = Usage { cpu: 1.25, ..Usage::default() };
+        assert_eq!(unknown.cpu_since(&before), 0.25);
     }
 }
