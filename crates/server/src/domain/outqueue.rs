@@ -140,6 +140,15 @@ impl OutQueue {
         filled
     }
 
+    /// What is to be written, where that is one chunk, or what is left of it. It counts as begun from here on: it stays until
+    /// [`OutQueue::consume`] says how much was written, whatever else becomes of the queue.
+    #[inline]
+    pub fn begin_only(&mut self) -> Option<Bytes> {
+        let only = !self.front.is_empty() && self.rest.is_empty();
+        self.begun |= only;
+        only.then(|| self.front.clone())
+    }
+
     /// Takes away the first `n` bytes, which were written. More than there is empties the queue.
     ///
     /// A queue that becomes empty gives all its memory back.
@@ -291,6 +300,24 @@ mod tests {
         queue.consume(usize::MAX);
         assert!(queue.is_empty());
         assert_eq!(queue.io_slices(&mut [IoSlice::new(b""); 2]), 0);
+    }
+
+    #[test]
+    fn what_is_begun_alone_stays() {
+        let mut queue = OutQueue::new(1_000);
+        assert_eq!(queue.begin_only(), None);
+        assert_eq!(queue.push(Class::Ordered, Bytes::from_static(b"begun")), WOKEN);
+        assert_eq!(queue.begin_only().as_deref(), Some(&b"begun"[..]));
+        assert_eq!(queue.push(Class::Ordered, bytes(500)), QUEUED);
+        assert_eq!(queue.begin_only(), None, "there are two");
+        // The queue ends while the first is being written.
+        assert_eq!(queue.push(Class::Reply, bytes(500)), Push::TooSlow);
+        queue.push_last(Bytes::from_static(b"goodbye"));
+        assert_eq!(content(&queue), b"begungoodbye");
+        queue.consume(3);
+        assert_eq!(content(&queue), b"ungoodbye");
+        queue.consume(2);
+        assert_eq!(queue.begin_only().as_deref(), Some(&b"goodbye"[..]));
     }
 
     #[test]

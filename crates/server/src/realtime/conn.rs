@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    os::fd::AsRawFd as _,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
@@ -17,6 +18,8 @@ use crate::{
     service::auth::Caller,
     tls::Stream,
 };
+
+use super::uring::Sending;
 
 /// Sends of one connection that may wait for the store at once.
 pub const MAX_IN_FLIGHT: u32 = 512;
@@ -49,6 +52,10 @@ pub(super) struct Outbox {
     pub(super) close: Option<Close>,
     /// The socket, while the connection's task lives.
     pub(super) io: Option<Stream>,
+    /// A writer is sending what waits.
+    pub(super) lent: bool,
+    /// The connection is over.
+    ended: bool,
     /// Somebody else than the connection's task has written.
     pub(super) taken: bool,
     /// The socket takes no more, ever: what is queued is for nobody. What the other side said before it hung up is still
@@ -59,6 +66,36 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// Lends a socket in the clear and the one piece that waits for it, if there is one and nothing else is to be done. Nobody
+    /// else writes, and the socket stays open, until it is given back.
+    pub(super) fn lend(&mut self) -> Option<Sending> {
+        let Some(Stream::Plain(io)) = &self.io else { return None };
+        if self.lent || self.deaf || self.close.is_some() {
+            return None;
+        }
+        let piece = self.queue.begin_only()?;
+        self.lent = true;
+        Some(Sending::new(io.as_raw_fd(), piece))
+    }
+
+    /// The socket took so many bytes of what was lent.
+    pub(super) fn give_back(&mut self, sent: usize) {
+        self.lent = false;
+        self.queue.consume(sent);
+        self.taken |= sent > 0;
+        if self.ended {
+            self.io = None;
+        }
+    }
+
+    /// Lets the socket go, once it is given back.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        if !self.lent {
+            self.io = None;
+        }
+    }
+
     /// Writes, as much as the socket takes at once.
     ///
     /// # Errors
@@ -70,7 +107,8 @@ impl Outbox {
             Some(Stream::Tls(_)) => return Err(io::ErrorKind::WouldBlock.into()),
             None => return Err(io::ErrorKind::NotConnected.into()),
         };
-        while !self.queue.is_empty() && !self.deaf {
+        // Whoever it is lent to writes the rest as well.
+        while !self.queue.is_empty() && !self.deaf && !self.lent {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = self.queue.io_slices(&mut slices);
             // One piece, as nearly always: `send` is cheaper than `writev`.
@@ -131,6 +169,8 @@ impl Conn {
                 queue: OutQueue::default(),
                 close: None,
                 io: None,
+                lent: false,
+                ended: false,
                 taken: false,
                 deaf: false,
                 awaited: false,
@@ -216,7 +256,27 @@ impl Conn {
 
     /// Writes what waits, for the connection's task, which does the rest where the socket does not take all.
     pub(super) fn flush(&self) {
+        self.flush_held(self.outbox());
+    }
+
+    /// The same, unless what waits can be lent to whoever sends for many.
+    pub(super) fn lend_or_flush(&self) -> Option<Sending> {
         let mut outbox = self.outbox();
+        let lent = outbox.lend();
+        if lent.is_none() {
+            self.flush_held(outbox);
+        }
+        lent
+    }
+
+    /// The socket took so many bytes of what was lent; what else waits is written.
+    pub(super) fn give_back(&self, sent: usize) {
+        let mut outbox = self.outbox();
+        outbox.give_back(sent);
+        self.flush_held(outbox);
+    }
+
+    fn flush_held(&self, mut outbox: MutexGuard<'_, Outbox>) {
         let mut wake = std::mem::take(&mut outbox.awaited);
         // Parting is the task's own affair.
         wake |= outbox.close.is_some() || outbox.write().is_err();

@@ -110,7 +110,7 @@ impl Drop for Connection {
         metrics.sockets.fall();
         let mut outbox = self.conn.outbox();
         // The socket ends with its task, whoever else still holds the connection.
-        outbox.io = None;
+        outbox.end();
         let close = outbox.close;
         drop(outbox);
         metrics.end(close.map(|close| close.code));
@@ -134,7 +134,8 @@ pub(super) async fn serve(mut connection: Box<Connection>) {
         connection.conn.close(connection.restarting());
         std::future::poll_fn(|cx| connection.poll(cx)).await;
     }
-    let io = connection.conn.outbox().io.take();
+    // Only TLS has a last word, and is never lent.
+    let io = connection.conn.outbox().io.take_if(|io| matches!(io, Stream::Tls(_)));
     if let Some(mut io) = io {
         io.farewell().await;
     }
@@ -302,7 +303,10 @@ impl Connection {
     fn write(&mut self, cx: &mut Context<'_>) -> Turn {
         let mut turn = Turn::Idle;
         let mut outbox = self.conn.outbox();
-        let Outbox { queue, io: Some(io), taken, deaf, .. } = &mut *outbox else { return Turn::End };
+        let Outbox { queue, io: Some(io), lent: false, taken, deaf, .. } = &mut *outbox else {
+            // A writer has it, which wakes this task where it leaves something to do.
+            return if outbox.lent { Turn::Idle } else { Turn::End };
+        };
         if self.arriving && self.command.is_some() && queue.len_bytes() < HELD_BYTES {
             return Turn::Idle;
         }

@@ -16,4 +16,5 @@ mod speech;
 mod ticker;
 mod topic;
 pub mod upgrade;
+mod uring;
 mod writers;

@@ -8,11 +8,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{conn::Conn, hub::locked};
+use super::{conn::Conn, hub::locked, uring::Uring};
 use crate::tasks::Tasks;
 
 /// Connections that a writer takes from the list at once; where it is put aside by the system, so many wait for it.
 const AT_ONCE: usize = 32;
+/// The same where one system call writes for all of them: the more, the less each costs.
+const TOGETHER: u32 = 512;
 
 /// The connections that are to be written for. Each stands on the list once at most.
 #[derive(Default)]
@@ -50,18 +52,19 @@ impl Writers {
 }
 
 impl List {
-    /// Takes the next; whether others are left.
-    fn take(&self) -> (Vec<Arc<Conn>>, bool) {
+    /// Takes the next, so many at most; whether others are left.
+    fn take(&self, most: usize) -> (Vec<Arc<Conn>>, bool) {
         let mut waiting = locked(&self.waiting);
-        let count = waiting.len().min(AT_ONCE);
+        let count = waiting.len().min(most);
         let part = waiting.drain(..count).collect();
         (part, !waiting.is_empty())
     }
 
     /// Writes for whoever is listed, until the house stops.
     async fn write(&self, tasks: &Tasks) {
+        let mut uring = Uring::open(TOGETHER);
         loop {
-            let (part, more) = self.take();
+            let (part, more) = self.take(if uring.is_open() { TOGETHER as usize } else { AT_ONCE });
             if more {
                 self.wake.notify_one();
             }
@@ -71,12 +74,165 @@ impl List {
                     () = tasks.hard_stop() => return,
                 }
             }
-            for conn in part {
-                // What is queued from here on needs a new entry.
-                conn.listed.store(false, Ordering::Release);
-                conn.flush();
-            }
+            flush_all(part, &mut uring);
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Writes for each what its socket takes: with one system call for those that have one piece to write, as after a message
+/// to their room.
+fn flush_all(conns: Vec<Arc<Conn>>, uring: &mut Uring) {
+    let mut lent = Vec::with_capacity(conns.len());
+    let mut sends = Vec::with_capacity(conns.len());
+    let together = conns.len() > 1 && uring.is_open();
+    for conn in conns {
+        // What is queued from here on needs a new entry.
+        conn.listed.store(false, Ordering::Release);
+        if !together {
+            conn.flush();
+        } else if let Some(sending) = conn.lend_or_flush() {
+            sends.push(sending);
+            lent.push(conn);
+        }
+    }
+    uring.send(&mut sends);
+    for (conn, sending) in lent.iter().zip(&sends) {
+        conn.give_back(sending.sent());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+    use mesh_protocol::{CloseCode, SessionId, UserId, model::UserRole};
+    use tokio::{
+        io::AsyncReadExt as _,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::{domain::outqueue::Class, realtime::conn::Close, service::auth::Caller, tls::Stream};
+
+    /// A connection and its client.
+    async fn open(listener: &TcpListener, number: u64) -> (Arc<Conn>, TcpStream) {
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (io, _) = listener.accept().await.unwrap();
+        let conn = Conn::new(
+            number,
+            Caller {
+                user_id: UserId::new(uuid::Uuid::nil()),
+                session_id: SessionId::new(uuid::Uuid::nil()),
+                username: "user".into(),
+                role: UserRole::User,
+                expires_at: i64::MAX,
+                scopes: None,
+            },
+        );
+        conn.outbox().io = Some(Stream::Plain(io));
+        (Arc::new(conn), client)
+    }
+
+    fn says(conn: &Conn, words: &str) {
+        conn.push(Class::Ordered, Bytes::from(words.to_owned()));
+    }
+
+    async fn hears(client: &mut TcpStream, words: &str) {
+        let mut heard = vec![0; words.len()];
+        client.read_exact(&mut heard).await.unwrap();
+        assert_eq!(String::from_utf8(heard).unwrap(), words);
+    }
+
+    #[tokio::test]
+    async fn everybody_is_written_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // More than the ring takes at once, and without one.
+        for mut uring in [Uring::open(8), Uring::closed()] {
+            let mut all = Vec::new();
+            for number in 0..20 {
+                all.push(open(&listener, number).await);
+            }
+            for turn in 0..3 {
+                for (conn, _) in &all {
+                    conn.listed.store(true, Ordering::Release);
+                    says(conn, &format!("{turn} to {}", conn.number));
+                    if conn.number % 3 == 0 {
+                        says(conn, "and more");
+                    }
+                }
+                flush_all(all.iter().map(|(conn, _)| conn.clone()).collect(), &mut uring);
+                for (conn, client) in &mut all {
+                    hears(client, &format!("{turn} to {}", conn.number)).await;
+                    if conn.number % 3 == 0 {
+                        hears(client, "and more").await;
+                    }
+                    assert!(conn.outbox().queue.is_empty() && !conn.listed.load(Ordering::Acquire));
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_socket_does_not_take_stays_in_its_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for mut uring in [Uring::open(8), Uring::closed()] {
+            let ((slow, mut reads_late), (quick, mut reads)) = (open(&listener, 1).await, open(&listener, 2).await);
+            let mut said = String::new();
+            // Until the system holds no more for it.
+            while slow.outbox().queue.is_empty() {
+                let words = format!("{:060000}", said.len());
+                says(&slow, &words);
+                said += &words;
+                says(&quick, "quick");
+                flush_all(vec![slow.clone(), quick.clone()], &mut uring);
+                hears(&mut reads, "quick").await;
+            }
+            says(&slow, "last");
+            said += "last";
+            let write = async {
+                loop {
+                    flush_all(vec![slow.clone(), quick.clone()], &mut uring);
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                () = hears(&mut reads_late, &said) => {}
+                () = write => {}
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_lent_is_nobody_elses() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (conn, mut client) = open(&listener, 1).await;
+        assert!(conn.lend_or_flush().is_none(), "nothing waits");
+        says(&conn, "first");
+        assert!(conn.lend_or_flush().is_some());
+        says(&conn, "second");
+        assert!(conn.lend_or_flush().is_none());
+        conn.flush();
+        assert_eq!(conn.outbox().queue.len_bytes(), "firstsecond".len(), "whoever has it writes");
+        // None of it was sent: all is, in order, when it comes back.
+        conn.give_back(0);
+        hears(&mut client, "firstsecond").await;
+
+        // It ends meanwhile: the socket stays until it comes back.
+        says(&conn, "third");
+        assert!(conn.lend_or_flush().is_some());
+        conn.outbox().end();
+        assert!(conn.outbox().io.is_some());
+        conn.give_back("third".len());
+        assert!(conn.outbox().io.is_none() && conn.outbox().queue.is_empty());
+        assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
+
+        // Parting is the task's own affair.
+        let (conn, _client) = open(&listener, 2).await;
+        says(&conn, "words");
+        conn.close(Close::new(CloseCode::Normal, "closed"));
+        assert!(conn.lend_or_flush().is_none());
+        assert_eq!(conn.outbox().queue.len_bytes(), "words".len());
     }
 }
