@@ -229,11 +229,6 @@ fn log(config: &Config) {
 fn runtime() -> Result<tokio::runtime::Runtime, (u8, String)> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .on_thread_park(|| {
-            if Db::is_awaited() {
-                std::thread::yield_now();
-            }
-        })
         .build()
         .map_err(|e| failure(format!("cannot start the runtime: {e}")))
 }

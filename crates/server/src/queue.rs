@@ -1,32 +1,26 @@
 //! The queue to threads of our own: the store's, and those for passwords.
 //!
-//! A thread that finds nothing gives way twice and then sleeps: where the cores are busy, whoever has its turn meanwhile
-//! brings the next job; where they are not, one that turns round for longer, as those of a general channel do, takes a core
-//! from whoever has work.
+//! A thread that finds nothing sleeps at once. One that gave way first would save a wake-up now and then; but whoever gives
+//! way comes after all others on its core, and where one of those is a thread for passwords, that is milliseconds later.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-/// How often a thread gives way before it sleeps.
-const GIVE_WAY: u32 = 2;
-
 /// The state of a queue.
 struct State<T> {
     waiting: VecDeque<T>,
     /// Threads that sleep and were not called yet.
     asleep: usize,
-    /// Threads that found nothing, and look once more before they sleep: each takes one without being called.
-    looking: usize,
     senders: usize,
     receivers: usize,
 }
 
 impl<T> State<T> {
-    /// How many threads to call for the `new` ones that wait last: those that look take theirs by themselves.
+    /// How many threads to call for the `new` ones that wait last.
     fn calls_for(&mut self, new: usize) -> usize {
-        let calls = self.waiting.len().saturating_sub(self.looking).min(new).min(self.asleep);
+        let calls = new.min(self.asleep);
         self.asleep -= calls;
         calls
     }
@@ -67,7 +61,7 @@ pub(crate) struct Receiver<T>(Arc<Shared<T>>);
 
 /// A queue in which `limit` may wait. It takes memory for what waits, and not for what may.
 pub(crate) fn queue<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
-    let state = State { waiting: VecDeque::new(), asleep: 0, looking: 0, senders: 1, receivers: 1 };
+    let state = State { waiting: VecDeque::new(), asleep: 0, senders: 1, receivers: 1 };
     let shared = Arc::new(Shared { limit, state: Mutex::new(state), more: Condvar::new() });
     (Sender(shared.clone()), Receiver(shared))
 }
@@ -138,17 +132,8 @@ impl<T> Receiver<T> {
 
     /// Sleeps until something waits, or nothing will come any more.
     fn sleep(&self) -> MutexGuard<'_, State<T>> {
-        let (mut state, mut given) = (self.0.state(), 0);
+        let mut state = self.0.state();
         while state.waiting.is_empty() && state.senders > 0 {
-            if given < GIVE_WAY {
-                given += 1;
-                state.looking += 1;
-                drop(state);
-                std::thread::yield_now();
-                state = self.0.state();
-                state.looking -= 1;
-                continue;
-            }
             state.asleep += 1;
             // Whoever wakes for no reason is counted twice, and called once too often some day.
             state = self.0.more.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -232,17 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn whoever_looks_is_not_called_and_no_more_are_than_there_is_work() {
-        let calls = |waiting: usize, looking, asleep, new| {
-            let waiting = std::iter::repeat_n((), waiting).collect();
-            let mut state = State { waiting, asleep, looking, senders: 1, receivers: 4 };
+    fn no_more_are_called_than_sleep_or_than_there_is_new_work() {
+        let calls = |asleep, new| {
+            let mut state = State { waiting: (0..5).collect(), asleep, senders: 1, receivers: 4 };
             let calls = state.calls_for(new);
             assert_eq!(state.asleep, asleep - calls);
             calls
         };
-        assert_eq!((calls(1, 0, 2, 1), calls(1, 1, 2, 1), calls(2, 1, 2, 1)), (1, 0, 1));
-        // Somebody was called for what waits already.
-        assert_eq!((calls(5, 0, 4, 2), calls(5, 4, 4, 2), calls(5, 0, 1, 2)), (2, 1, 1));
+        assert_eq!((calls(0, 2), calls(2, 1), calls(2, 2), calls(1, 2)), (0, 1, 2, 1));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -179,31 +179,11 @@ pub(super) trait Job: Send {
     fn done(self: Box<Self>, committed: Result<(), Arc<Error>>);
 }
 
-/// Jobs of this process that are not done yet.
-static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts a job as long as it lives.
-struct UnderWay;
-
-impl UnderWay {
-    fn begin() -> Self {
-        UNDER_WAY.fetch_add(1, Ordering::Relaxed);
-        Self
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 struct Work<F, D, T> {
     work: F,
     done: D,
     outcome: Option<Result<T>>,
     submitted: Instant,
-    under_way: UnderWay,
     /// Over when the outcome is told.
     span: Option<Span>,
 }
@@ -214,7 +194,7 @@ impl<F, D, T> Work<F, D, T> {
         if let Some(span) = &mut span {
             span.note("db.system.name", trace::Value::Word(system));
         }
-        Box::new(Self { work, done, outcome: None, submitted: Instant::now(), under_way: UnderWay::begin(), span })
+        Box::new(Self { work, done, outcome: None, submitted: Instant::now(), span })
     }
 }
 
@@ -263,7 +243,6 @@ where
         }
         drop(self.span);
         (self.done)(outcome);
-        drop(self.under_way);
     }
 }
 
@@ -386,12 +365,6 @@ impl Db {
         for key in 0..self.queues.writers.len() {
             let _ = self.write(key as u128, |_| Ok(())).await;
         }
-    }
-
-    /// Whether somebody in this process waits for a store. A thread that has nothing else to do gives way once before it
-    /// sleeps then: where the cores are busy, the answer is there when it comes back, and nobody need be woken for it.
-    pub fn is_awaited() -> bool {
-        UNDER_WAY.load(Ordering::Relaxed) > 0
     }
 
     /// What the store's threads have counted, and what keeps them from writing.

@@ -12,7 +12,7 @@ use super::{
     nats,
     report::{Goal, Outcome},
     target::{Settings, Target},
-    times::{Times, median},
+    times::{Times, median, multiple},
     usage::{Cost, Sample, Stretch},
     watch::Watch,
     wire::Socket,
@@ -79,7 +79,7 @@ impl Rounds {
 
     /// What it takes as a multiple of what another one took right after.
     fn cpu_of(&self, other: &Self) -> Option<f64> {
-        of(self.costs(), other.costs())
+        multiple(self.costs(), other.costs())
     }
 
     /// Milliseconds below which this part of a round's times is, of each round.
@@ -91,11 +91,6 @@ impl Rounds {
     fn ms(&self, part: f64) -> Option<f64> {
         median(self.each_ms(part))
     }
-}
-
-/// The median of the multiples, round by round: a slow second of the machine hits both of a pair.
-fn of(ours: impl Iterator<Item = f64>, theirs: impl Iterator<Item = f64>) -> Option<f64> {
-    median(ours.zip(theirs).map(|(ours, theirs)| ours / theirs.max(0.001)))
 }
 
 /// At a fixed rate, so that nothing can be gathered.
@@ -153,7 +148,7 @@ fn tell(out: &mut Outcome, mut ours: Rounds, bare: Rounds, nats: Rounds) {
         }
         out.figure("limit_p99_ms", "a bare broadcaster: p99", most, "ms");
         let title = "p99, as a multiple of the bare broadcaster's";
-        let multiple = of(ours.each_ms(0.99), bare.each_ms(0.99)).unwrap_or(0.0);
+        let multiple = multiple(ours.each_ms(0.99), bare.each_ms(0.99)).unwrap_or(0.0);
         out.judged("p99_of_limit", title, multiple, "", Goal::AtMost(1.3));
         out.latency("a bare broadcaster: from being said to being heard", bare.times);
     }

@@ -130,6 +130,11 @@ pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
+/// The median of what each is as a multiple of its fellow, round by round: a slow second of the machine hits both of a pair.
+pub(super) fn multiple(ours: impl Iterator<Item = f64>, theirs: impl Iterator<Item = f64>) -> Option<f64> {
+    median(ours.zip(theirs).map(|(ours, theirs)| ours / theirs.max(0.001)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +142,7 @@ mod tests {
     #[test]
     fn the_median_is_the_one_in_the_middle() {
         assert_eq!(median([3.0, 1.0, 2.0].into_iter()), Some(2.0));
+        assert_eq!(multiple([3.0, 10.0, 8.0].into_iter(), [1.0, 5.0, 8.0].into_iter()), Some(2.0));
         assert_eq!(median([4.0].into_iter()), Some(4.0));
         assert_eq!(median([].into_iter()), None);
     }
