@@ -12,6 +12,10 @@ use bytes::{Buf, Bytes};
 /// Default limit of one connection's queue, in bytes (1 MiB): some seconds of a very busy room.
 pub const DEFAULT_LIMIT: usize = 1024 * 1024;
 
+/// So many times the limit may wait while the socket was not asked: it is our own thread then that is late, put aside by the
+/// system perhaps, and not the reader.
+const UNASKED: usize = 8;
+
 /// What a chunk costs beside its bytes, in bytes. Counted against the limit: half a million
 /// two-byte frames would else pass for one mebibyte while they hold sixteen.
 pub const CHUNK_COST: usize = size_of::<Bytes>();
@@ -55,6 +59,8 @@ pub struct OutQueue {
     limit: u32,
     /// Some bytes of `front` were written: it must be completed, or the peer loses the frame boundary.
     begun: bool,
+    /// The socket took no more when it was last asked.
+    refused: bool,
     /// Nothing more is taken by `push`.
     dead: bool,
     too_slow: bool,
@@ -77,6 +83,7 @@ impl OutQueue {
             bytes: 0,
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
             begun: false,
+            refused: false,
             dead: false,
             too_slow: false,
         }
@@ -88,6 +95,7 @@ impl OutQueue {
     /// other one that would exceed the limit ends the queue: what nobody began to write is
     /// discarded, and this and every later push answer [`Push::TooSlow`]. A single chunk larger
     /// than the limit is taken by an empty queue, so that a big batch doesn't kill an idle reader.
+    /// Until the socket refuses something ([`OutQueue::refuse`]), eight times as much may wait.
     #[inline]
     pub fn push(&mut self, class: Class, chunk: Bytes) -> Push {
         if self.dead {
@@ -97,12 +105,12 @@ impl OutQueue {
         if !was_empty {
             let limit = self.limit as usize;
             let held = self.cost();
-            let exceeds = held.saturating_add(chunk.len() + CHUNK_COST) > limit;
+            let with_it = held.saturating_add(chunk.len() + CHUNK_COST);
             if class == Class::Ephemeral {
-                if exceeds || held > limit / 4 {
+                if with_it > limit || held > limit / 4 {
                     return Push::Dropped;
                 }
-            } else if exceeds {
+            } else if with_it > if self.refused { limit } else { limit.saturating_mul(UNASKED) } {
                 self.too_slow = true;
                 self.end();
                 return Push::TooSlow;
@@ -149,12 +157,18 @@ impl OutQueue {
         only.then(|| self.front.clone())
     }
 
+    /// The socket takes no more now: from here on the limit holds, until it takes something.
+    pub const fn refuse(&mut self) {
+        self.refused = true;
+    }
+
     /// Takes away the first `n` bytes, which were written. More than there is empties the queue.
     ///
     /// A queue that becomes empty gives all its memory back.
     pub fn consume(&mut self, n: usize) {
         let mut left = n;
         self.bytes = self.bytes.saturating_sub(n);
+        self.refused &= n == 0;
         while left >= self.front.len() && !self.front.is_empty() {
             left -= self.front.len();
             self.begun = false;

@@ -121,7 +121,10 @@ impl Outbox {
                     self.queue.consume(written);
                     self.taken = true;
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(e),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.queue.refuse();
+                    return Err(e);
+                }
                 Err(_) => self.deaf = true,
             }
         }

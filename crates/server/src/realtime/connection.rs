@@ -321,7 +321,10 @@ impl Connection {
             match written {
                 Poll::Ready(Ok(written)) => queue.consume(written),
                 Poll::Ready(Err(_)) => *deaf = true,
-                Poll::Pending => break,
+                Poll::Pending => {
+                    queue.refuse();
+                    break;
+                }
             }
             (*taken, turn) = (true, Turn::Worked);
         }

@@ -219,7 +219,34 @@ mod tests {
         conn.give_back(0);
         hears(&mut client, "firstsecond").await;
 
+        // A writer that was put aside by the system makes nobody a slow reader.
+        says(&conn, "first");
+        assert!(conn.lend_or_flush().is_some());
+        let words = "0".repeat(600_000);
+        for _ in 0..4 {
+            says(&conn, &words);
+        }
+        assert!(!conn.is_closing());
+        conn.give_back("first".len() - 1);
+        let all = format!("t{}", words.repeat(4));
+        let write = async {
+            loop {
+                conn.flush();
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = hears(&mut client, &all) => {}
+            () = write => {}
+        }
+        // The socket refuses what nobody reads: now the reader is slow.
+        while !conn.is_closing() {
+            says(&conn, &words);
+            conn.flush();
+        }
+
         // It ends meanwhile: the socket stays until it comes back.
+        let (conn, mut client) = open(&listener, 3).await;
         says(&conn, "third");
         assert!(conn.lend_or_flush().is_some());
         conn.outbox().end();

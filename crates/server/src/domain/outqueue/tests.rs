@@ -11,6 +11,13 @@ fn bytes(n: usize) -> Bytes {
     Bytes::from(vec![7; n])
 }
 
+/// A queue whose socket took nothing when it was asked.
+fn refused(limit: usize) -> OutQueue {
+    let mut queue = OutQueue::new(limit);
+    queue.refuse();
+    queue
+}
+
 fn content(queue: &OutQueue) -> Vec<u8> {
     let mut slices = [IoSlice::new(&[]); 4096];
     let n = queue.io_slices(&mut slices);
@@ -64,7 +71,7 @@ fn writes_in_order_and_in_parts() {
 
 #[test]
 fn what_is_begun_alone_stays() {
-    let mut queue = OutQueue::new(1_000);
+    let mut queue = refused(1_000);
     assert_eq!(queue.begin_only(), None);
     assert_eq!(queue.push(Class::Ordered, Bytes::from_static(b"begun")), WOKEN);
     assert_eq!(queue.begin_only().as_deref(), Some(&b"begun"[..]));
@@ -99,6 +106,7 @@ fn a_slow_reader_loses_all_but_the_begun_frame() {
     assert_eq!(queue.push(Class::Ordered, Bytes::from_static(b"begun")), WOKEN);
     assert_eq!(queue.push(Class::Ordered, bytes(500)), QUEUED);
     queue.consume(2);
+    queue.refuse();
     assert_eq!(queue.push(Class::Reply, bytes(500)), Push::TooSlow);
     assert!(queue.is_too_slow());
     assert_eq!(content(&queue), b"gun");
@@ -108,7 +116,7 @@ fn a_slow_reader_loses_all_but_the_begun_frame() {
     assert_eq!(content(&queue), b"gungoodbyeclose");
     assert_eq!(queue.push(Class::Reply, bytes(1)), Push::TooSlow);
 
-    let mut whole = OutQueue::new(100);
+    let mut whole = refused(100);
     assert_eq!(whole.push(Class::Reply, bytes(50)), WOKEN);
     assert_eq!(whole.push(Class::Reply, bytes(50)), Push::TooSlow);
     assert!(whole.is_empty());
@@ -117,7 +125,7 @@ fn a_slow_reader_loses_all_but_the_begun_frame() {
 #[test]
 fn an_idle_reader_takes_a_big_batch() {
     for class in [Class::Reply, Class::Ordered, Class::Ephemeral] {
-        let mut queue = OutQueue::new(100);
+        let mut queue = refused(100);
         assert_eq!(queue.push(class, bytes(100_000)), WOKEN);
         assert_eq!(queue.push(Class::Ephemeral, bytes(1)), Push::Dropped);
         assert_eq!(queue.push(Class::Ordered, bytes(1)), Push::TooSlow);
@@ -126,7 +134,7 @@ fn an_idle_reader_takes_a_big_batch() {
 
 #[test]
 fn tiny_chunks_are_bounded_by_what_they_cost() {
-    let mut queue = OutQueue::default();
+    let mut queue = refused(DEFAULT_LIMIT);
     let mut n = 0;
     while queue.push(Class::Reply, Bytes::from_static(b"12")) != Push::TooSlow {
         n += 1;
@@ -138,10 +146,31 @@ fn tiny_chunks_are_bounded_by_what_they_cost() {
 fn the_limit_itself_fits() {
     let second = 1_000 - 2 * CHUNK_COST - 100;
     for (n, expected) in [(second, QUEUED), (second + 1, Push::TooSlow)] {
-        let mut queue = OutQueue::new(1_000);
+        let mut queue = refused(1_000);
         assert_eq!(queue.push(Class::Ordered, bytes(100)), WOKEN);
         assert_eq!(queue.push(Class::Ordered, bytes(n)), expected);
     }
+}
+
+#[test]
+fn whoever_was_not_asked_is_not_slow_before_much_more_waits() {
+    let mut queue = OutQueue::new(1_000);
+    assert_eq!(queue.push(Class::Ordered, bytes(900)), WOKEN);
+    assert_eq!(queue.push(Class::Ephemeral, bytes(1)), Push::Dropped);
+    for _ in 0..7 {
+        assert_eq!(queue.push(Class::Ordered, bytes(900)), QUEUED);
+    }
+    // It is asked, takes a part, and is asked again.
+    queue.consume(4 * 900);
+    assert_eq!(queue.push(Class::Ordered, bytes(900)), QUEUED);
+    queue.refuse();
+    assert_eq!(queue.push(Class::Ordered, bytes(1)), Push::TooSlow);
+
+    let mut queue = OutQueue::new(1_000);
+    for pushed in 0..8 {
+        assert_eq!(queue.push(Class::Reply, bytes(900)), Push::Pushed { was_empty: pushed == 0 });
+    }
+    assert_eq!(queue.push(Class::Reply, bytes(900)), Push::TooSlow, "not without end");
 }
 
 #[test]
@@ -159,6 +188,7 @@ struct Model {
     chunks: Vec<Vec<u8>>,
     written_of_first: usize,
     limit: usize,
+    refused: bool,
     dead: bool,
 }
 
@@ -176,12 +206,12 @@ impl Model {
             return Push::TooSlow;
         }
         let was_empty = self.chunks.is_empty();
-        let fits = was_empty || self.cost() + chunk.len() + CHUNK_COST <= self.limit;
+        let fits = |limit| was_empty || self.cost() + chunk.len() + CHUNK_COST <= limit;
         match class {
-            Class::Ephemeral if !was_empty && (!fits || self.cost() > self.limit / 4) => {
+            Class::Ephemeral if !was_empty && (!fits(self.limit) || self.cost() > self.limit / 4) => {
                 return Push::Dropped;
             }
-            Class::Reply | Class::Ordered if !fits => {
+            Class::Reply | Class::Ordered if !fits(if self.refused { self.limit } else { 8 * self.limit }) => {
                 self.dead = true;
                 self.chunks.truncate(usize::from(self.written_of_first > 0));
                 return Push::TooSlow;
@@ -193,6 +223,9 @@ impl Model {
     }
 
     fn consume(&mut self, mut n: usize) {
+        if n > 0 {
+            self.refused = false;
+        }
         while n > 0 && !self.chunks.is_empty() {
             self.written_of_first += 1;
             n -= 1;
@@ -208,6 +241,7 @@ impl Model {
 enum Act {
     Push(Class, usize),
     Write(usize, usize),
+    Refuse,
     Last(usize),
 }
 
@@ -216,6 +250,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         20 => (class, 1usize..120).prop_map(|(class, n)| Act::Push(class, n)),
         15 => (1usize..5, 0usize..300).prop_map(|(slots, n)| Act::Write(slots, n)),
+        10 => Just(Act::Refuse),
         1 => (1usize..50).prop_map(Act::Last),
     ]
 }
@@ -251,6 +286,10 @@ proptest! {
                     sent.extend(&offered[..written]);
                     queue.consume(written);
                     model.consume(written);
+                }
+                Act::Refuse => {
+                    queue.refuse();
+                    model.refused = true;
                 }
                 Act::Last(n) => {
                     fill = fill.wrapping_add(1);
