@@ -241,8 +241,35 @@ fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
+/// Puts this thread, and those that it starts, in Linux' batch class: one that is woken lets whoever runs finish its turn, so
+/// that more is done at a time. Shares and the password threads' idle class stay as they are.
+#[cfg(target_os = "linux")]
+fn let_others_finish() {
+    use thread_priority::{
+        NormalThreadSchedulePolicy::{Batch, Other},
+        ThreadPriority, ThreadPriorityValue,
+        ThreadSchedulePolicy::Normal,
+    };
+    /// What the library takes for a nice value of 0.
+    const NOT_NICE: u8 = 47;
+    // Whoever chose a class or a nice value, which the library sets as well, for this process knows better.
+    let chosen = thread_priority::thread_schedule_policy() != Ok(Normal(Other));
+    if chosen || rustix::process::getpriority_process(None) != Ok(0) {
+        return;
+    }
+    let Ok(priority) = ThreadPriorityValue::try_from(NOT_NICE) else { return };
+    let thread = thread_priority::thread_native_id();
+    let set =
+        thread_priority::set_thread_priority_and_policy(thread, ThreadPriority::Crossplatform(priority), Normal(Batch));
+    if let Err(e) = set {
+        tracing::debug!(error = &e as &dyn std::error::Error, "not of the batch class");
+    }
+}
+
 fn serve(config: Config, warnings: &[String]) -> Outcome {
     log(&config);
+    #[cfg(target_os = "linux")]
+    let_others_finish();
     raise_open_files();
     for warning in warnings {
         tracing::warn!("{warning}");

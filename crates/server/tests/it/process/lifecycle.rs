@@ -64,6 +64,7 @@ fn classes(pid: u32, name: &str) -> Vec<(i32, i32)> {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn password_threads_step_back_behind_everything() {
+    const SCHED_BATCH: i32 = 3;
     const SCHED_IDLE: i32 = 5;
     let database = Database::new();
     let server = Binary::start(&database, &[]);
@@ -76,7 +77,8 @@ async fn password_threads_step_back_behind_everything() {
         }
     })
     .await;
-    assert!(classes(server.pid(), "").iter().filter(|class| **class == (0, 0)).count() > cores, "nobody else does");
+    let others = classes(server.pid(), "").iter().filter(|class| **class == (0, SCHED_BATCH)).count();
+    assert!(others > cores, "the others let who runs finish, and are not nice");
     assert_eq!(Rest::of(&server).register("ana").await.name, "ana");
 }
 
