@@ -4,6 +4,8 @@
 //
 //     MESH_TEST_NODE_MODULES=…/node_modules node conversation.mjs http://127.0.0.1:8000
 //
+// With MESH_TEST_COMPRESSION=on it expects the server to agree to compression (MESH_WS_COMPRESSION=on), which it always offers.
+//
 // It says "talking" once there is something to lose. When the server is gone it reads from standard input where it is
 // back, goes on from there, and says "done" with the number of messages when nothing acknowledged is lost.
 
@@ -16,6 +18,7 @@ const { WebSocket } = require(`${process.env.MESH_TEST_NODE_MODULES}/ws`)
 
 const PASSWORD = 'correct horse battery'
 const WINDOW = 16
+const extensions = process.env.MESH_TEST_COMPRESSION === 'on' ? 'permessage-deflate' : ''
 const ENOUGH = 100 // acknowledgements each, before the kill and after it
 const names = process.argv.length > 4 ? process.argv.slice(3, 5) : ['ana', 'Ben']
 
@@ -27,7 +30,9 @@ async function call(base, method, path, token, body) {
   return answer.json()
 }
 
-const open = (base, token) => new WebSocket(`${base.replace('http', 'ws')}/ws?token=${token}`)
+// Short messages are compressed as well, where that was agreed on.
+const perMessageDeflate = { threshold: 0 }
+const open = (base, token) => new WebSocket(`${base.replace('http', 'ws')}/ws?token=${token}`, { perMessageDeflate })
 
 // A bad token is told by a close code, which a browser can read as well.
 function refusal(base) {
@@ -89,7 +94,10 @@ class Talker {
         },
         'presence.update': () => {},
       }
-      socket.on('open', () => send('system.hello', 'hello', { peer_type: 'client', version: 'ws' }))
+      socket.on('open', () => {
+        if (socket.extensions !== extensions) reject(new Error(`agreed on "${socket.extensions}"`))
+        send('system.hello', 'hello', { peer_type: 'client', version: 'ws' })
+      })
       socket.on('message', (data, binary) => {
         try {
           assert.equal(binary, false)

@@ -4,6 +4,8 @@ Driven by crates/server/tests/it/third_party, and by hand against a server of yo
 
     MESH_TEST_JWT_SECRET=… python conversation.py http://127.0.0.1:8000
 
+With MESH_TEST_COMPRESSION=on it expects the server to agree to compression (MESH_WS_COMPRESSION=on), which it always offers.
+
 It says "talking" once there is something to lose. When the server is gone it reads from standard input where it is
 back, goes on from there, and says "done" with the number of messages when nothing acknowledged is lost.
 """
@@ -22,6 +24,7 @@ import websockets
 PASSWORD = "correct horse battery"
 WINDOW = 16
 ENOUGH = 100  # acknowledgements each, before the kill and after it
+COMPRESSED = os.environ.get("MESH_TEST_COMPRESSION") == "on"
 NAMES = sys.argv[2:4] if len(sys.argv) > 3 else ["ana", "Ben"]
 
 
@@ -114,6 +117,8 @@ class Talker:
             assert tell is None, "the server lives on"
 
     async def talk_on(self, ws, tell):
+        agreed = [extension.name for extension in ws.protocol.extensions]
+        assert agreed == (["permessage-deflate"] if COMPRESSED else []), agreed
         hello = {"peer_type": "client", "version": "websockets " + websockets.__version__}
         welcome = await self.ask(ws, "system.hello", hello)
         assert welcome["payload"]["user"]["username"] == self.name, welcome

@@ -112,7 +112,7 @@ close_codes! {
     GoingAway = 1001, Resume;
     /// The WebSocket protocol was broken.
     Protocol = 1002, Stop;
-    /// A text frame that is not UTF-8.
+    /// A text frame that is not UTF-8, or a compressed message that cannot be decompressed.
     InvalidUtf8 = 1007, Stop;
     /// The server restarts: come back.
     Restarting = 1012, Resume;

@@ -120,6 +120,7 @@ fn described(new: Command) -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("Also give the same loads to a nats-server: its executable (idle, fanout)"),
         )
+        .arg(flag("compressed", "Receivers have their events compressed (fanout); one of --url needs MESH_WS_COMPRESSION=on"))
         .arg(flag("quick", "Small sizes, to see that all works; the figures say nothing of speed"))
         .arg(file("json", "Write everything as JSON"))
         .arg(file("html", "Write one page with plots"))
@@ -152,13 +153,14 @@ struct Options {
     seconds: Option<f64>,
     reference: bool,
     nats: Option<PathBuf>,
+    compressed: bool,
     quick: bool,
 }
 
 impl Options {
     /// Whether the scenarios run in the sizes that their goals are meant for.
     fn own_sizes(&self) -> bool {
-        let changed = self.connections.is_some() || self.window.is_some() || self.behind.is_some();
+        let changed = self.connections.is_some() || self.window.is_some() || self.behind.is_some() || self.compressed;
         !(self.quick || changed || self.rate.is_some_and(|rate| rate != 20.0) || self.size != 128)
     }
 }
@@ -238,6 +240,7 @@ pub(super) fn run(sub: &ArgMatches) -> super::Outcome {
             seconds: sub.get_one("seconds").copied(),
             reference: all || sub.get_flag("reference"),
             nats: nats.transpose().map_err(failure)?,
+            compressed: sub.get_flag("compressed"),
             quick: sub.get_flag("quick"),
         },
     };

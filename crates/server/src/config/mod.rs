@@ -105,6 +105,8 @@ pub struct Config {
     pub events_per_second: u32,
     /// Longest message.
     pub max_message_chars: u32,
+    /// Messages are compressed for clients that offer it.
+    pub ws_compression: bool,
     /// Which web pages may call.
     pub cors_origins: CorsOrigins,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -349,6 +351,7 @@ impl Config {
             login_attempts: 0,
             events_per_second: 0,
             max_message_chars: 0,
+            ws_compression: false,
             cors_origins: CorsOrigins::List(Vec::new()),
             trusted_proxies: Vec::new(),
             backup_dir: None,

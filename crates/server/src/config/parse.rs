@@ -69,6 +69,11 @@ pub(super) fn jwt_algorithm(text: &str) -> Parsed<JwtAlgorithm> {
     choice(text, &JwtAlgorithm::ALL, JwtAlgorithm::as_str)
 }
 
+/// Whether something is done.
+pub(super) fn switch(text: &str) -> Parsed<bool> {
+    choice(text, &[true, false], |on| if on { "on" } else { "off" })
+}
+
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
     choice(text, &LogFormat::ALL, LogFormat::as_str)
 }

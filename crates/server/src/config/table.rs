@@ -293,6 +293,18 @@ pub const TABLE: &[Variable] = &[
     )
     .default("4000"),
     row(
+        "MESH_WS_COMPRESSION",
+        "ws-compression",
+        text(
+            "Whether WebSocket messages are compressed for clients that offer it (permessage-deflate): `on` halves what \
+             goes over a narrow line, and costs CPU time; `off`",
+            "Compression des messages WebSocket pour les clients qui la proposent (permessage-deflate) : `on` réduit de \
+             moitié ce qui passe par une ligne étroite et coûte du temps de calcul ; `off`",
+        ),
+        |c, v| parse::switch(v).map(|x| c.ws_compression = x),
+    )
+    .default("off"),
+    row(
         "MESH_CORS_ORIGINS",
         "cors-origins",
         text(

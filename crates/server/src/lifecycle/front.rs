@@ -27,7 +27,7 @@ use crate::{
     http::{self, Shell},
     realtime::{
         hub::Hub,
-        upgrade::{self, Judged, Opened, Switch},
+        upgrade::{self, Agreed, Opened, Switch},
     },
     tasks::Tasks,
     tls::{Stream, Tls},
@@ -106,10 +106,10 @@ impl Front {
         // Nothing was asked yet: who is put off now has lost nothing.
         let mut first = self.unless_stopping(first).await?.ok()?.ok()?;
         match self.shake_hands(hub, &mut io, &mut first).await {
-            Ok(Some(judged)) => upgrade::open(io, first, hub, judged).await,
+            Ok(Some(agreed)) => upgrade::open(io, first, hub, agreed).await,
             Ok(None) => {
-                let (io, early, judged) = self.speak_http(io, first, addr).await?;
-                upgrade::open(io, early, hub, judged).await
+                let (io, early, agreed) = self.speak_http(io, first, addr).await?;
+                upgrade::open(io, early, hub, agreed).await
             }
             Err(e) => {
                 tracing::debug!(error = &e as &dyn std::error::Error, "a handshake ended early");
@@ -120,23 +120,23 @@ impl Front {
 
     /// Answers a WebSocket's handshake, where `first` is one and nothing about it is to be refused; what came behind it is
     /// left in `first`.
-    async fn shake_hands(&self, hub: &Hub, io: &mut Stream, first: &mut Vec<u8>) -> io::Result<Option<Judged>> {
+    async fn shake_hands(&self, hub: &Hub, io: &mut Stream, first: &mut Vec<u8>) -> io::Result<Option<Agreed>> {
         let Some((request, length)) = http::simple_get(first, WEBSOCKET) else { return Ok(None) };
         let (uri, headers) = (request.uri(), request.headers());
         let Some(accept) = upgrade::accepts(hub, headers) else { return Ok(None) };
         let visit = self.site.begin(request.method(), uri, headers);
         let answered = visit.within(upgrade::answer(hub, uri, headers, accept)).await;
-        let Some((mut response, judged)) = answered else { return Ok(None) };
+        let Some((mut response, agreed)) = answered else { return Ok(None) };
         self.site.end(visit, Some(WEBSOCKET), &mut response);
         io.write_all(&head_of_101(response.headers())).await?;
         io.flush().await?;
         first.drain(..length);
         first.shrink_to_fit();
-        Ok(Some(judged))
+        Ok(Some(agreed))
     }
 
     /// Speaks HTTP until the connection ends or becomes a WebSocket, of which this gives all there is to know.
-    async fn speak_http(&self, io: Stream, first: Vec<u8>, addr: SocketAddr) -> Option<(Stream, Vec<u8>, Judged)> {
+    async fn speak_http(&self, io: Stream, first: Vec<u8>, addr: SocketAddr) -> Option<(Stream, Vec<u8>, Agreed)> {
         let switch = Switch::default();
         let service = service_fn(|mut request: Request<Incoming>| {
             let extensions = request.extensions_mut();
@@ -168,13 +168,13 @@ impl Front {
             tracing::debug!(error = &e as &dyn std::error::Error, "an HTTP connection ended early");
             return None;
         }
-        let (upgraded, judged) = switch.take()?.complete().await?;
+        let (upgraded, agreed) = switch.take()?.complete().await?;
         let Ok(parts) = upgraded.downcast::<TokioIo<Begun>>() else {
             tracing::error!("an upgraded connection is of an unexpected kind");
             return None;
         };
         // A copy: what came early lies in HTTP's buffer, which would stay as long as the connection.
-        Some((parts.io.into_inner().io, parts.read_buf.to_vec(), judged))
+        Some((parts.io.into_inner().io, parts.read_buf.to_vec(), agreed))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     tls::Stream,
 };
 
-use super::uring::Sending;
+use super::{frame::deflate, uring::Sending};
 
 /// Sends of one connection that may wait for the store at once.
 pub const MAX_IN_FLIGHT: u32 = 512;
@@ -141,6 +141,8 @@ pub struct Conn {
     pub number: u64,
     /// Whose it is: renewals keep that.
     pub user: UserId,
+    /// Its messages are compressed, as was agreed on when it was opened.
+    pub(super) deflate: bool,
     /// The credential that it stands on; a renewal replaces it.
     caller: Mutex<Arc<Caller>>,
     /// Its times are to be judged anew: it is new, the credential was renewed, or the clock moved.
@@ -160,10 +162,11 @@ pub struct Conn {
 
 impl Conn {
     /// A connection that has not said hello.
-    pub fn new(number: u64, caller: Caller) -> Self {
+    pub fn new(number: u64, caller: Caller, deflate: bool) -> Self {
         Self {
             number,
             user: caller.user_id,
+            deflate,
             caller: Mutex::new(Arc::new(caller)),
             retimed: AtomicBool::new(true),
             welcomed: AtomicBool::new(false),
@@ -238,7 +241,7 @@ impl Conn {
         let mut outbox = self.outbox();
         let (mut begun, mut wake) = (false, false);
         for frame in frames {
-            match outbox.queue.push(class, frame) {
+            match outbox.queue.push(class, self.packed(frame)) {
                 Push::Pushed { was_empty } => begun |= was_empty,
                 Push::Dropped => {}
                 Push::TooSlow => {
@@ -255,6 +258,11 @@ impl Conn {
             self.waker.wake();
         }
         begun
+    }
+
+    /// Frames as this connection gets them.
+    pub(super) fn packed(&self, frames: Bytes) -> Bytes {
+        if self.deflate { deflate::pack(frames) } else { frames }
     }
 
     /// Writes what waits, for the connection's task, which does the rest where the socket does not take all.

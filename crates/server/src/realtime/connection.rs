@@ -180,9 +180,9 @@ impl Connection {
         Box::new(Self {
             bucket: Bucket::new(rate, rate.saturating_mul(EVENTS_BURST_FACTOR), now_ms),
             signals: Bucket::new(SIGNALS_PER_SECOND.max(rate), SIGNALS_BURST.max(rate), now_ms),
+            decoder: Decoder::new(MAX_FRAME_BYTES).with_deflate(conn.deflate),
             conn,
             hub,
-            decoder: Decoder::new(MAX_FRAME_BYTES),
             backlog: early,
             command: None,
             sends: Sends::default(),

@@ -8,9 +8,10 @@
 //! Writing: frames are made once, as [`Bytes`], and shared by all connections that get them: a
 //! server's frames bear no mask.
 //!
-//! No extension is negotiated (compression would need a window per connection), so the reserved
-//! bits are always a protocol error.
+//! Messages are compressed where that was agreed on ([`deflate`]); elsewhere, and for all else, the reserved bits are a
+//! protocol error.
 
+pub mod deflate;
 mod encode;
 mod handshake;
 mod header;
@@ -34,13 +35,15 @@ pub const MAX_REASON_BYTES: usize = MAX_CONTROL_BYTES - 2;
 const MAX_CLIENT_HEADER: usize = 14;
 
 const FIN: u8 = 0x80;
+/// Of a compressed message's first frame (RFC 7692, section 6).
+const RSV1: u8 = 0x40;
 
 /// What a client did wrong. The connection is over: see [`Violation::close_code`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Violation {
     /// A frame without a mask (RFC 6455, 5.1).
     Unmasked,
-    /// A reserved bit is set, though no extension was negotiated (RFC 6455, 5.2).
+    /// A reserved bit is set, though no extension was negotiated that says what it means (RFC 6455, 5.2).
     ReservedBits,
     /// An opcode that means nothing (RFC 6455, 5.2).
     ReservedOpcode,
@@ -56,17 +59,19 @@ pub enum Violation {
     InvalidClose,
     /// Text or a close reason that isn't UTF-8 (RFC 6455, 8.1).
     InvalidUtf8,
+    /// A compressed message that can't be decompressed (RFC 7692, 7.2.2).
+    InvalidDeflate,
     /// A message over the decoder's limit, announced or summed over its fragments (RFC 6455, 10.4).
     TooLarge,
 }
 
 impl Violation {
-    /// Code to close the connection with: 1002 protocol error, 1007 not UTF-8 (RFC 6455, 7.4.1), or
+    /// Code to close the connection with: 1002 protocol error, 1007 not UTF-8 or not DEFLATE (RFC 6455, 7.4.1), or
     /// the contract's 4413 for a message over the limit.
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::InvalidUtf8 => 1007,
+            Self::InvalidUtf8 | Self::InvalidDeflate => 1007,
             Self::TooLarge => 4413,
             _ => 1002,
         }
@@ -85,6 +90,7 @@ impl Violation {
             Self::BadContinuation => "bad_continuation",
             Self::InvalidClose => "invalid_close",
             Self::InvalidUtf8 => "invalid_utf8",
+            Self::InvalidDeflate => "invalid_deflate",
             Self::TooLarge => "too_large",
         }
     }
@@ -134,6 +140,13 @@ enum Ready<'b> {
     Control(Opcode),
 }
 
+/// A message whose first frame came, but not its last.
+#[derive(Debug, Clone, Copy)]
+struct Fragments {
+    opcode: Opcode,
+    packed: bool,
+}
+
 /// Reads one client's frames.
 ///
 /// It holds no heap unless a frame or a fragmented message is incomplete, and then at most the
@@ -153,8 +166,10 @@ pub struct Decoder {
     head: [u8; MAX_CLIENT_HEADER],
     /// Bytes in `head`; 0 if no frame is incomplete.
     head_len: u8,
-    /// Type of the fragmented message that is incomplete.
-    fragments: Option<Opcode>,
+    /// The fragmented message that is incomplete.
+    fragments: Option<Fragments>,
+    /// Compression was agreed on.
+    deflate: bool,
     state: State,
 }
 
@@ -177,8 +192,18 @@ impl Decoder {
             head: [0; MAX_CLIENT_HEADER],
             head_len: 0,
             fragments: None,
+            deflate: false,
             state: State::Open,
         }
+    }
+
+    /// The same where compression was agreed on (RFC 7692), or not: messages may be compressed, and have at most so many
+    /// bytes before and after they are decompressed.
+    #[must_use]
+    pub const fn with_deflate(self, deflate: bool) -> Self {
+        let mut this = self;
+        this.deflate = deflate;
+        this
     }
 
     /// Takes the next message or control frame off the beginning of `input`, which it moves on.
@@ -248,14 +273,14 @@ impl Decoder {
 
     /// Drops everything: the connection is over.
     fn forget(&mut self) {
-        *self = Self { state: self.state, ..Self::new(self.limit) };
+        *self = Self { state: self.state, ..Self::new(self.limit).with_deflate(self.deflate) };
     }
 
     /// Reads frames until a message or a control frame is complete.
     fn advance<'b>(&mut self, input: &mut &'b mut [u8]) -> Result<Option<Ready<'b>>, Violation> {
         loop {
             if self.head_len == 0
-                && let Some(header) = Header::parse(input)?
+                && let Some(header) = Header::parse(input, self.deflate)?
             {
                 self.admit(&header)?;
                 if input.len() - header.size >= header.payload {
@@ -264,11 +289,15 @@ impl Decoder {
                     *input = rest;
                     unmask(payload, header.mask);
                     let whole = header.fin && header.opcode != Opcode::Continuation;
+                    if whole && header.packed {
+                        deflate::inflate(payload, self.limit, &mut self.message)?;
+                        return Ok(Some(Ready::Message(header.opcode)));
+                    }
                     if whole {
                         return Ok(Some(Ready::InPlace(header.opcode, payload)));
                     }
                     self.append(&header, payload)?;
-                    if let Some(opcode) = self.end_fragment(&header) {
+                    if let Some(opcode) = self.end_fragment(&header)? {
                         return Ok(Some(Ready::Message(opcode)));
                     }
                     continue;
@@ -300,7 +329,7 @@ impl Decoder {
             if header.opcode.is_control() {
                 return Ok(Some(Ready::Control(header.opcode)));
             }
-            if let Some(opcode) = self.end_fragment(&header) {
+            if let Some(opcode) = self.end_fragment(&header)? {
                 return Ok(Some(Ready::Message(opcode)));
             }
         }
@@ -310,7 +339,7 @@ impl Decoder {
     fn head(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Violation> {
         loop {
             let stored = usize::from(self.head_len);
-            if let Some(header) = Header::parse(self.head.get(..stored).unwrap_or_default())? {
+            if let Some(header) = Header::parse(self.head.get(..stored).unwrap_or_default(), self.deflate)? {
                 return Ok(Some(header));
             }
             let Some((byte, rest)) = std::mem::take(input).split_first_mut() else {
@@ -348,7 +377,8 @@ impl Decoder {
         let bound = if header.fin { self.message.len() - self.got + header.payload } else { self.limit };
         grow(&mut self.message, part.len(), bound);
         self.message.extend_from_slice(part);
-        if self.fragments.unwrap_or(header.opcode) == Opcode::Text {
+        let message = self.message_of(header);
+        if message.opcode == Opcode::Text && !message.packed {
             // Fails fast, and never looks at a byte twice: only a character cut in half is left over.
             let unchecked = self.message.get(self.checked..).unwrap_or_default();
             match std::str::from_utf8(unchecked) {
@@ -360,11 +390,20 @@ impl Decoder {
         Ok(())
     }
 
+    /// The message that a data frame is part of: its own where it is the first.
+    fn message_of(&self, header: &Header) -> Fragments {
+        self.fragments.unwrap_or(Fragments { opcode: header.opcode, packed: header.packed })
+    }
+
     /// Notes the end of a data frame whose payload is stored; returns the message's type if it is complete.
-    fn end_fragment(&mut self, header: &Header) -> Option<Opcode> {
-        let opcode = self.fragments.unwrap_or(header.opcode);
-        self.fragments = (!header.fin).then_some(opcode);
-        header.fin.then_some(opcode)
+    fn end_fragment(&mut self, header: &Header) -> Result<Option<Opcode>, Violation> {
+        let message = self.message_of(header);
+        self.fragments = (!header.fin).then_some(message);
+        if header.fin && message.packed {
+            let packed = std::mem::take(&mut self.message);
+            deflate::inflate(&packed, self.limit, &mut self.message)?;
+        }
+        Ok(header.fin.then_some(message.opcode))
     }
 }
 

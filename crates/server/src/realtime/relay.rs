@@ -116,7 +116,7 @@ impl Conn {
         if outbox.close.is_some() {
             return false;
         }
-        let pushed = outbox.queue.push(Class::Ephemeral, frame);
+        let pushed = outbox.queue.push(Class::Ephemeral, self.packed(frame));
         drop(outbox);
         match pushed {
             Push::Pushed { was_empty } => {

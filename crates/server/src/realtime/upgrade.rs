@@ -8,7 +8,8 @@ use axum::{
     http::{
         HeaderMap, HeaderValue, Response, StatusCode, Uri,
         header::{
-            AUTHORIZATION, CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+            AUTHORIZATION, CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+            SEC_WEBSOCKET_VERSION, UPGRADE,
         },
     },
     response::IntoResponse,
@@ -36,8 +37,13 @@ pub struct Credential {
     ticket: Option<String>,
 }
 
-/// Whose a WebSocket is to be, or why it is nobody's: then it is opened all the same, and closed with 4401.
-pub type Judged = Result<Caller, &'static str>;
+/// What a handshake has come to.
+pub struct Agreed {
+    /// Whose the WebSocket is to be, or why it is nobody's: then it is opened all the same, and closed with 4401.
+    judged: Result<Caller, &'static str>,
+    /// Its messages are compressed (RFC 7692).
+    deflate: bool,
+}
 
 /// Where a request leaves word for its connection that it is to become a WebSocket.
 #[derive(Clone, Default)]
@@ -57,14 +63,14 @@ impl Switch {
 /// A WebSocket that is about to be.
 pub struct Upgrade {
     pending: OnUpgrade,
-    judged: Judged,
+    agreed: Agreed,
 }
 
 impl Upgrade {
-    /// The connection, when HTTP has let go of it, and whose it is.
-    pub async fn complete(self) -> Option<(Upgraded, Judged)> {
+    /// The connection, when HTTP has let go of it, and what was agreed on.
+    pub async fn complete(self) -> Option<(Upgraded, Agreed)> {
         match self.pending.await {
-            Ok(upgraded) => Some((upgraded, self.judged)),
+            Ok(upgraded) => Some((upgraded, self.agreed)),
             Err(e) => {
                 tracing::debug!(error = &e as &dyn std::error::Error, "an upgrade was not completed");
                 None
@@ -85,10 +91,10 @@ impl Opened {
 
 /// Makes a WebSocket of a connection whose handshake was answered; `early` is what came behind that. One that is nobody's is
 /// closed at once: there is none.
-pub async fn open(io: Stream, early: Vec<u8>, hub: &Arc<Hub>, judged: Judged) -> Option<Opened> {
-    match judged {
+pub async fn open(io: Stream, early: Vec<u8>, hub: &Arc<Hub>, agreed: Agreed) -> Option<Opened> {
+    match agreed.judged {
         Ok(caller) => {
-            let conn = Arc::new(Conn::new(hub.next_number(), caller));
+            let conn = Arc::new(Conn::new(hub.next_number(), caller, agreed.deflate));
             Some(Opened(Connection::open(io, early, hub.clone(), conn)))
         }
         Err(reason) => {
@@ -141,7 +147,7 @@ fn accept_of(hub: &Hub, headers: &HeaderMap) -> Result<HeaderValue, Error> {
 ///
 /// # Errors
 /// 503 where it cannot be judged now.
-async fn judge(hub: &Hub, uri: &Uri, headers: &HeaderMap) -> Result<Judged, Error> {
+async fn judge(hub: &Hub, uri: &Uri, headers: &HeaderMap) -> Result<Result<Caller, &'static str>, Error> {
     let in_header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
@@ -160,14 +166,26 @@ async fn judge(hub: &Hub, uri: &Uri, headers: &HeaderMap) -> Result<Judged, Erro
     }
 }
 
+/// What is answered to the extensions that a client offers: compression, where the server is set to it.
+fn extensions_of(hub: &Hub, headers: &HeaderMap) -> Option<HeaderValue> {
+    if !hub.app().config.ws_compression {
+        return None;
+    }
+    let offers = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|value| value.to_str().ok());
+    frame::deflate::accept(offers).and_then(|answer| HeaderValue::from_str(&answer).ok())
+}
+
 /// The answer's head, without what all answers have.
-fn switching(accept: HeaderValue) -> Response<Body> {
+fn switching(accept: HeaderValue, extensions: Option<HeaderValue>) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(extensions) = extensions {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
+    }
     response
 }
 
@@ -183,9 +201,11 @@ pub async fn answer(
     uri: &Uri,
     headers: &HeaderMap,
     accept: HeaderValue,
-) -> Option<(Response<Body>, Judged)> {
+) -> Option<(Response<Body>, Agreed)> {
     let judged = judge(hub, uri, headers).await.ok()?;
-    Some((switching(accept), judged))
+    let extensions = extensions_of(hub, headers);
+    let agreed = Agreed { judged, deflate: extensions.is_some() };
+    Some((switching(accept, extensions), agreed))
 }
 
 /// Upgrades the connection. Without a valid credential it is upgraded all the same and closed with 4401, since a
@@ -207,10 +227,11 @@ pub async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request) -> Resul
     }
     let accept = accept_of(&hub, headers)?;
     let judged = judge(&hub, request.uri(), headers).await?;
+    let extensions = extensions_of(&hub, headers);
     let pending = hyper::upgrade::on(&mut request);
     let Some(switch) = request.extensions().get::<Switch>() else {
         return Err(Error::internal("a WebSocket was asked for where none can be had"));
     };
-    switch.set(Upgrade { pending, judged });
-    Ok(switching(accept))
+    switch.set(Upgrade { pending, agreed: Agreed { judged, deflate: extensions.is_some() } });
+    Ok(switching(accept, extensions))
 }

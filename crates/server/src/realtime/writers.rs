@@ -130,6 +130,7 @@ mod tests {
                 expires_at: i64::MAX,
                 scopes: None,
             },
+            false,
         );
         conn.outbox().io = Some(Stream::Plain(io));
         (Arc::new(conn), client)

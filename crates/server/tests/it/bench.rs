@@ -92,6 +92,32 @@ fn nats_server_stands_beside() {
     assert_eq!(ran.status.code(), Some(1));
 }
 
+/// Receivers that have their events compressed hear the same, in fewer bytes.
+#[test]
+fn compressed_deliveries_are_counted_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = |more: &[&str]| {
+        let ran = bench(dir.path(), &[&["fanout", "--quick", "--json", "bench.json"], more].concat());
+        assert!(ran.status.success(), "{}", text(&ran.stderr));
+        let report = json(dir.path());
+        assert_eq!(report["faultless"], true);
+        assert!(report["outcomes"][1]["deliveries"].as_u64().unwrap() > 0);
+        let figures = report["outcomes"][0]["figures"].as_array().unwrap();
+        let bytes = figures.iter().find(|figure| figure["name"] == "bytes_per_delivery");
+        bytes.unwrap_or_else(|| panic!("{report}"))["value"].as_f64().unwrap()
+    };
+    let (plain, compressed) = (bytes(&[]), bytes(&["--compressed"]));
+    assert!(plain > 500.0 && compressed < plain * 0.7, "{plain} {compressed}");
+    // A server that is not set to it.
+    let database = Database::new();
+    let settings = [("MESH_EVENTS_PER_SECOND", "1000000"), ("MESH_LOGIN_ATTEMPTS", "1000000")];
+    let server = Binary::start(&database, &settings);
+    let ran = bench(dir.path(), &["fanout", "--quick", "--compressed", "--url", &server.base]);
+    assert!(text(&ran.stderr).contains("MESH_WS_COMPRESSION=on"), "{}", text(&ran.stderr));
+    assert_eq!(ran.status.code(), Some(1));
+    server.stop();
+}
+
 /// A server that runs already is measured by its process.
 #[test]
 fn a_running_server_is_measured() {

@@ -27,10 +27,10 @@ pub(super) async fn hall(count: usize, at_once: usize) -> Fallible<(Target, Sock
     let done = Arc::default();
     let opened = load::many(count, at_once, &done, move |_| {
         let addr = addr.clone();
-        async move { Ok(Listener::new(Socket::upgrade(&addr, "/").await?, 0)) }
+        async move { Ok(Listener::new(Socket::upgrade(&addr, "/", false).await?, 0)) }
     });
     let receivers = opened.await?;
-    let sender = Socket::upgrade(&target.addr, "/").await?;
+    let sender = Socket::upgrade(&target.addr, "/", false).await?;
     load::settle(target.process).await?;
     Ok((target, sender, receivers))
 }

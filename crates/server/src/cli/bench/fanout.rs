@@ -40,7 +40,9 @@ impl Hall {
     ///
     /// # Errors
     /// Where the server refuses, or one of them breaks.
-    pub(super) async fn open(target: Target, count: usize) -> Fallible<Self> {
+    pub(super) async fn open(bench: &Bench, count: usize) -> Fallible<Self> {
+        let compressed = bench.options.compressed;
+        let target = Target::get(&bench.options, Settings { compressed, ..Settings::CHEAP }).await?;
         let accounts = target.accounts(count.div_ceil(SHARE) + 1).await?;
         let mut http = Http::new(&target.addr);
         let room = target.room(&mut http, &accounts[0].token, "hall").await?;
@@ -49,7 +51,7 @@ impl Hall {
         let done = Arc::default();
         let opened = load::many(count, AT_ONCE, &done, move |index| {
             let (addr, room, token) = (addr.clone(), into.clone(), tokens[index / SHARE].clone());
-            async move { Listener::open(&addr, &token, &room, None).await.map(|(listener, _)| listener) }
+            async move { Ok(Listener::open_as(&addr, &token, &room, None, compressed).await?.0) }
         });
         let receivers = opened.await?;
         let mut sender = Socket::open(&target.addr, &accounts[0].token).await?;
@@ -63,6 +65,8 @@ impl Hall {
 struct Filled {
     cost: Cost,
     delivered: u64,
+    /// Bytes that the receivers have read.
+    bytes: u64,
     sent: u64,
     echoes: Times,
     samples: Vec<Sample>,
@@ -93,6 +97,7 @@ async fn fill(
     let watch = Watch::begin(scenario, "deliveries", stretch);
     let audience = Audience::new(watch.done.clone(), false);
     let mut tasks = JoinSet::new();
+    let before: u64 = receivers.iter().map(|receiver| receiver.socket.bytes).sum();
     receivers.into_iter().for_each(|receiver| drop(tasks.spawn(receiver.stay(audience.clone()))));
 
     let (mut sent, mut echoed) = (0_u64, 0_u64);
@@ -128,15 +133,15 @@ async fn fill(
     sender.say(&[event(sent)]).await?;
     let there = load::leave(tasks, &audience).await?;
     let faults = load::judge(&there, sent);
-    Ok(Filled { cost, delivered, sent, echoes, samples: watch.end().await, faults })
+    let bytes = there.iter().map(|listener| listener.socket.bytes).sum::<u64>() - before;
+    Ok(Filled { cost, delivered, bytes, sent, echoes, samples: watch.end().await, faults })
 }
 
 /// As fast as a window of own echoes allows.
 pub(super) async fn saturated(bench: &Bench) -> Fallible<Outcome> {
     let (count, window, size) = (bench.connections(500, 10), bench.window(64, 8), bench.options.size);
     let load = (window, bench.seconds(10.0, 0.5));
-    let Hall { target, room, sender, receivers } =
-        Hall::open(Target::get(&bench.options, Settings::CHEAP).await?, count).await?;
+    let Hall { target, room, sender, receivers } = Hall::open(bench, count).await?;
     let event = |number| say(&room, number, &load::said_now(size));
     let run = fill("fanout", &target, sender, receivers, load, event).await?;
     drop(target);
@@ -156,6 +161,8 @@ pub(super) async fn saturated(bench: &Bench) -> Fallible<Outcome> {
         out.judged_alone(alone, "cpu_seconds_per_million", title, cpu, "s", goal);
     }
     out.figure("sent_per_second", "messages a second", run.sent as f64 / run.cost.seconds, "");
+    let each = run.bytes as f64 / (run.sent * count as u64) as f64;
+    out.figure("bytes_per_delivery", "bytes of a delivery, its frame's head included", each, "");
     out.latency("from the send to its own echo", run.echoes);
     if bench.options.reference {
         let (target, sender, receivers) = bare::hall(count, AT_ONCE).await?;

@@ -119,7 +119,7 @@ async fn accepted_by_limit(count: usize) -> Fallible<Cost> {
     let addr = target.addr.clone();
     let opened = load::many(count, AT_ONCE, &watch.done, move |_| {
         let addr = addr.clone();
-        async move { Socket::upgrade(&addr, "/").await }
+        async move { Socket::upgrade(&addr, "/", false).await }
     });
     let there = opened.await?;
     let seconds = stretch.begun().elapsed().as_secs_f64();

@@ -94,10 +94,21 @@ impl Listener {
 
     /// Connects and joins a room, after `since` where it is given. The answer's last number: up to there a replay comes.
     pub(super) async fn open(addr: &str, token: &str, room: &str, since: Option<u64>) -> Fallible<(Self, u64)> {
+        Self::open_as(addr, token, room, since, false).await
+    }
+
+    /// The same with what is said compressed, or not.
+    pub(super) async fn open_as(
+        addr: &str,
+        token: &str,
+        room: &str,
+        since: Option<u64>,
+        compressed: bool,
+    ) -> Fallible<(Self, u64)> {
         let mut early = Vec::new();
         let mut reader = Reader::default();
         let hear = |frame: &[u8]| early.extend(reader.change(frame).map(|(_, seq)| seq));
-        let (socket, last) = Socket::enter(addr, token, room, since, hear).await?;
+        let (socket, last) = Socket::enter(addr, token, compressed, room, since, hear).await?;
         let mut listener = Self::new(socket, since.unwrap_or(last));
         early.into_iter().for_each(|seq| listener.follow.hear(seq));
         Ok((listener, last))

@@ -114,7 +114,7 @@ impl Chats {
 pub(super) async fn run(bench: &Bench) -> Fallible<Outcome> {
     let (bcrypt_cost, at_once, rounds) = if bench.options.quick { (4, 4, 1) } else { (12, LOGINS, ROUNDS) };
     let length = bench.seconds(35.0, 0.5) / rounds;
-    let target = Target::get(&bench.options, Settings { bcrypt_cost }).await?;
+    let target = Target::get(&bench.options, Settings { bcrypt_cost, ..Settings::CHEAP }).await?;
     let account = target.account(&mut Http::new(&target.addr), "sender").await?;
     let (mut alone, mut beside, mut logins) = (Chats::default(), Chats::default(), Times::new());
     let (mut deliveries, mut faults, mut samples) = (0, Faults::default(), Vec::new());

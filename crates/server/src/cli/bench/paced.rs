@@ -11,7 +11,7 @@ use super::{
     load::{self, Audience, Listener, say},
     nats,
     report::{Goal, Outcome},
-    target::{Settings, Target},
+    target::Target,
     times::{Times, median, multiple},
     usage::{Cost, Sample, Stretch},
     watch::Watch,
@@ -19,7 +19,7 @@ use super::{
 };
 
 /// A second of somebody else's work on the machine changes the highest times of a round: the median of so many counts.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 9;
 
 /// What a round gave.
 struct Round {
@@ -36,10 +36,11 @@ async fn pace(
     scenario: &'static str,
     target: &Target,
     mut sender: Socket,
-    receivers: Vec<Listener>,
+    mut receivers: Vec<Listener>,
     pace_of: (f64, Duration),
     event: impl Fn(u64) -> String,
 ) -> Fallible<Round> {
+    receivers.iter_mut().for_each(|receiver| receiver.times.prepare());
     let stretch = Stretch::begin(target.process)?;
     let watch = Watch::begin(scenario, "deliveries", stretch);
     let audience = Audience::new(watch.done.clone(), true);
@@ -98,7 +99,7 @@ pub(super) async fn run(bench: &Bench) -> Fallible<Outcome> {
     let (count, size) = (bench.connections(500, 10), bench.options.size);
     let rate = bench.options.rate.unwrap_or(20.0);
     let rounds = if bench.options.quick { 1 } else { ROUNDS };
-    let pace_of = (rate, bench.seconds(35.0, 0.5) / rounds as u32);
+    let pace_of = (rate, bench.seconds(45.0, 0.5) / rounds as u32);
     let (mut ours, mut bare, mut nats) = (Rounds::default(), Rounds::default(), Rounds::default());
     // By turns, so that all have the same hour.
     for _ in 0..rounds {
@@ -164,8 +165,7 @@ fn tell(out: &mut Outcome, mut ours: Rounds, bare: Rounds, nats: Rounds) {
 
 /// A round with Mesh, in a room of its own.
 async fn mesh(bench: &Bench, count: usize, size: usize, pace_of: (f64, Duration)) -> Fallible<Round> {
-    let Hall { target, room, sender, receivers } =
-        Hall::open(Target::get(&bench.options, Settings::CHEAP).await?, count).await?;
+    let Hall { target, room, sender, receivers } = Hall::open(bench, count).await?;
     let event = |number| say(&room, number, &load::said_now(size));
     pace("fanout-paced", &target, sender, receivers, pace_of, event).await
 }

@@ -54,11 +54,13 @@ pub(super) struct Target {
 #[derive(Clone, Copy)]
 pub(super) struct Settings {
     pub(super) bcrypt_cost: u32,
+    /// It agrees to compression.
+    pub(super) compressed: bool,
 }
 
 impl Settings {
     /// Accounts are made by the hundred: their passwords are hashed at the least cost.
-    pub(super) const CHEAP: Self = Self { bcrypt_cost: 4 };
+    pub(super) const CHEAP: Self = Self { bcrypt_cost: 4, compressed: false };
 }
 
 fn run_name() -> String {
@@ -134,6 +136,7 @@ impl Target {
                 ("MESH_BCRYPT_COST", settings.bcrypt_cost.to_string()),
                 ("MESH_LOGIN_ATTEMPTS", "1000000".to_owned()),
                 ("MESH_EVENTS_PER_SECOND", "1000000".to_owned()),
+                ("MESH_WS_COMPRESSION", if settings.compressed { "on" } else { "off" }.to_owned()),
                 ("LOG_LEVEL", "WARNING".to_owned()),
             ],
         )?;

@@ -33,6 +33,11 @@ impl Times {
         })
     }
 
+    /// Takes the memory now that the first time would need: while times are taken it would be part of them.
+    pub(super) fn prepare(&mut self) {
+        self.histogram();
+    }
+
     pub(super) fn note_us(&mut self, microseconds: u64) {
         self.histogram().saturating_record(microseconds.max(1));
     }

@@ -1,5 +1,7 @@
 //! Making the frames that the server sends (RFC 6455, section 5.2).
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::{FIN, MAX_CONTROL_BYTES, MAX_REASON_BYTES, Opcode};
@@ -7,10 +9,9 @@ use super::{FIN, MAX_CONTROL_BYTES, MAX_REASON_BYTES, Opcode};
 /// Longest header of a frame that a server sends, in bytes: no mask (RFC 6455, 5.2).
 const MAX_HEADER: usize = 10;
 
-/// The header of an unfragmented server frame, at the end of the array, and where it begins.
+/// The header of a server frame that begins with `first`, at the end of the array, and where it begins.
 #[inline]
-fn header(opcode: Opcode, payload: usize) -> ([u8; MAX_HEADER], usize) {
-    let first = FIN | opcode as u8;
+fn header(first: u8, payload: usize) -> ([u8; MAX_HEADER], usize) {
     let mut header = [0; MAX_HEADER];
     // Infallible conversions by range: each arm's length fits.
     let start = match payload {
@@ -34,8 +35,9 @@ fn header(opcode: Opcode, payload: usize) -> ([u8; MAX_HEADER], usize) {
     (header, start)
 }
 
-fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
-    let (header, start) = header(opcode, payload.len());
+/// Appends a frame; `first` holds FIN, reserved bits and opcode.
+pub(super) fn write_frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
+    let (header, start) = header(first, payload.len());
     out.reserve(header.len() - start + payload.len());
     out.extend_from_slice(&header[start..]);
     out.extend_from_slice(payload);
@@ -43,12 +45,25 @@ fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
 
 /// Appends a text message in one frame (RFC 6455, 5.6) to `out`. The payload must be UTF-8.
 pub fn write_text(out: &mut Vec<u8>, payload: &[u8]) {
-    write_frame(out, Opcode::Text, payload);
+    write_frame(out, FIN | Opcode::Text as u8, payload);
+}
+
+/// The first byte and the place of the payload of the server's frame that begins at `at`; none at the end of `frames`.
+pub(super) fn payload_at(frames: &[u8], at: usize) -> Option<(u8, Range<usize>)> {
+    let [first, length, rest @ ..] = frames.get(at..)? else { return None };
+    let (header, payload) = match length {
+        126 => (4, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
+        127 => (MAX_HEADER, usize::try_from(u64::from_be_bytes(*rest.first_chunk()?)).ok()?),
+        short => (2, usize::from(*short)),
+    };
+    let start = at + header;
+    let payload = start..start.checked_add(payload)?;
+    (payload.end <= frames.len()).then_some((*first, payload))
 }
 
 fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(frame_size(payload.len()));
-    write_frame(&mut out, opcode, payload);
+    write_frame(&mut out, FIN | opcode as u8, payload);
     out.into()
 }
 
@@ -97,7 +112,7 @@ pub fn close_frame(code: Option<u16>, reason: &str) -> Bytes {
         return Bytes::from_static(&[FIN | Opcode::Close as u8, 0]);
     };
     let reason = &reason[..reason.floor_char_boundary(MAX_REASON_BYTES)];
-    let (header, start) = header(Opcode::Close, 2 + reason.len());
+    let (header, start) = header(FIN | Opcode::Close as u8, 2 + reason.len());
     let mut out = Vec::with_capacity(frame_size(2 + reason.len()));
     out.extend_from_slice(&header[start..]);
     out.extend_from_slice(&code.to_be_bytes());

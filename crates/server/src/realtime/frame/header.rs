@@ -1,6 +1,6 @@
 //! The header of a frame that a client sent (RFC 6455, 5.2).
 
-use super::{FIN, MAX_CONTROL_BYTES, Violation};
+use super::{FIN, MAX_CONTROL_BYTES, RSV1, Violation};
 
 const RESERVED: u8 = 0x70;
 const MASKED: u8 = 0x80;
@@ -25,6 +25,8 @@ impl Opcode {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Header {
     pub(super) fin: bool,
+    /// The first frame of a compressed message (RFC 7692, section 6).
+    pub(super) packed: bool,
     pub(super) opcode: Opcode,
     pub(super) mask: [u8; 4],
     /// Its own length.
@@ -35,13 +37,14 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads the header at the beginning of `bytes`; none if it isn't complete yet. What can be
-    /// told to be wrong from the part that is there is told at once.
+    /// told to be wrong from the part that is there is told at once. With `deflate` a message may be compressed.
     #[inline]
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, Violation> {
+    pub(super) fn parse(bytes: &[u8], deflate: bool) -> Result<Option<Self>, Violation> {
         let [first, second, rest @ ..] = bytes else {
             return Ok(None);
         };
-        if first & RESERVED != 0 {
+        let packed = first & RSV1 != 0;
+        if first & RESERVED != 0 && !(deflate && first & RESERVED == RSV1) {
             return Err(Violation::ReservedBits);
         }
         let opcode = match first & 0x0F {
@@ -53,6 +56,9 @@ impl Header {
             0xA => Opcode::Pong,
             _ => return Err(Violation::ReservedOpcode),
         };
+        if packed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+            return Err(Violation::ReservedBits);
+        }
         let fin = first & FIN != 0;
         if second & MASKED == 0 {
             return Err(Violation::Unmasked);
@@ -90,6 +96,6 @@ impl Header {
         let Some((&mask, rest)) = rest.split_first_chunk() else {
             return Ok(None);
         };
-        Ok(Some(Self { fin, opcode, mask, size: bytes.len() - rest.len(), payload }))
+        Ok(Some(Self { fin, packed, opcode, mask, size: bytes.len() - rest.len(), payload }))
     }
 }

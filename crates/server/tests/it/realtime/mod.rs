@@ -2,6 +2,7 @@
 
 mod changes;
 mod chat;
+mod compression;
 mod converge;
 mod ending;
 mod envelope;

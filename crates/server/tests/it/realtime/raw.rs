@@ -1,5 +1,6 @@
 //! A WebSocket client of single bytes (RFC 6455): says what no decent client would.
 
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -9,6 +10,8 @@ use tokio::{
 use crate::kit::soon;
 
 pub const TEXT: u8 = 0x81;
+/// A text that is compressed (RFC 7692).
+pub const PACKED: u8 = 0xC1;
 pub const BINARY: u8 = 0x82;
 pub const CLOSE: u8 = 0x88;
 pub const PING: u8 = 0x89;
@@ -152,6 +155,11 @@ impl Raw {
         self.frame(TEXT, text.as_bytes()).await;
     }
 
+    /// A text as a client sends it that has agreed to compression.
+    pub async fn packed(&mut self, text: &str) {
+        self.frame(PACKED, &packed(text.as_bytes())).await;
+    }
+
     /// The next frame; none at the end of the connection.
     pub async fn next(&mut self) -> Option<Frame> {
         loop {
@@ -169,11 +177,17 @@ impl Raw {
     pub async fn event(&mut self) -> Value {
         loop {
             match self.next().await {
-                Some(Frame { first: TEXT, payload }) => return serde_json::from_slice(&payload).unwrap(),
+                Some(frame @ Frame { first: TEXT | PACKED, .. }) => return self.read(frame),
                 Some(Frame { first: PING | PONG, .. }) => {}
                 other => panic!("expected an event, got {other:?}"),
             }
         }
+    }
+
+    /// The event that a frame holds.
+    pub fn read(&self, frame: Frame) -> Value {
+        let text = if frame.first == PACKED { unpacked(&frame.payload) } else { frame.payload };
+        serde_json::from_slice(&text).unwrap()
     }
 
     /// Reads to the close frame: its code and reason, and the events before it.
@@ -181,7 +195,7 @@ impl Raw {
         let mut events = Vec::new();
         loop {
             match self.next().await {
-                Some(Frame { first: TEXT, payload }) => events.push(serde_json::from_slice(&payload).unwrap()),
+                Some(frame @ Frame { first: TEXT | PACKED, .. }) => events.push(self.read(frame)),
                 Some(Frame { first: CLOSE, payload }) => {
                     let (code, reason) = payload.split_first_chunk().unwrap();
                     return (u16::from_be_bytes(*code), String::from_utf8(reason.to_vec()).unwrap(), events);
@@ -199,6 +213,25 @@ impl Raw {
             assert!(frame.first != CLOSE || frame.payload == 1000_u16.to_be_bytes(), "{frame:?}");
         }
     }
+}
+
+/// A message, compressed without what came before (RFC 7692, section 7.2.1).
+pub fn packed(message: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(message.len() + 1024);
+    Compress::new(Compression::best(), false).compress_vec(message, &mut out, FlushCompress::Sync).unwrap();
+    assert!(out.ends_with(&[0x00, 0x00, 0xFF, 0xFF]));
+    out.truncate(out.len() - 4);
+    out
+}
+
+/// A message that the server has compressed without what came before.
+fn unpacked(message: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024 * 1024);
+    let whole = [message, &[0x00, 0x00, 0xFF, 0xFF]].concat();
+    let mut inflate = Decompress::new(false);
+    inflate.decompress_vec(&whole, &mut out, FlushDecompress::Sync).unwrap();
+    assert_eq!(inflate.total_in(), whole.len() as u64);
+    out
 }
 
 /// A client's frame. `first` holds FIN, reserved bits and opcode.

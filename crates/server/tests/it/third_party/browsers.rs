@@ -1,4 +1,5 @@
-//! A real browser: two pages of Chromium call each other, signalled by nothing but this server.
+//! A real browser: two pages of Chromium call each other, signalled by nothing but this server; one talks in the clear and
+//! compressed.
 
 use std::process::{Command, Stdio};
 
@@ -35,4 +36,26 @@ fn two_pages_call_each_other_directly_and_by_relay() {
     assert!(ran.status.success(), "{said}{}\n{log}", String::from_utf8_lossy(&ran.stderr));
     assert!(said.starts_with("called "), "{said}");
     assert_eq!(status.code(), Some(0), "{log}");
+}
+
+/// Chromium offers compression by itself: what it says and hears is the same with it.
+#[test]
+fn a_page_talks_in_the_clear_and_compressed() {
+    let (Some(chromium), Some(_)) = (installed("MESH_TEST_CHROMIUM"), installed("MESH_TEST_NODE_MODULES")) else {
+        return;
+    };
+    let databases = [Database::new(), Database::new()];
+    let any_page = ("MESH_CORS_ORIGINS", "*");
+    let plain = Binary::start(&databases[0], &[any_page]);
+    let compressing = Binary::start(&databases[1], &[any_page, ("MESH_WS_COMPRESSION", "on")]);
+    let mut command = Command::new("node");
+    let servers = [plain.base.as_str(), compressing.base.as_str()];
+    command.arg(script("node/compression.mjs")).args(servers).env("MESH_TEST_CHROMIUM", chromium);
+    let ran = command.stdin(Stdio::null()).output().unwrap();
+    let (said, complaints) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    for server in [plain, compressing] {
+        let (status, log) = server.stop();
+        assert_eq!(status.code(), Some(0), "{log}");
+    }
+    assert_eq!((ran.status.success(), &*said), (true, "talked\n"), "{complaints}");
 }

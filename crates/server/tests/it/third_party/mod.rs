@@ -62,13 +62,20 @@ impl Script {
     }
 }
 
-/// A conversation in whose middle the server is killed.
-fn converse(command: Command) {
+/// Conversations in whose middle the server is killed: one as it is set by itself, one that is compressed.
+fn converse(command: impl Fn() -> Command) {
+    for compression in ["off", "on"] {
+        converse_once(command(), compression);
+    }
+}
+
+fn converse_once(command: Command, compression: &str) {
     let database = Database::new();
-    let settings = [("MESH_JWT_SECRET", JWT_SECRET)];
+    let settings = [("MESH_JWT_SECRET", JWT_SECRET), ("MESH_WS_COMPRESSION", compression)];
     let server = Binary::start(&database, &settings);
     let mut command = command;
     command.arg(&server.base).env("MESH_TEST_JWT_SECRET", JWT_SECRET);
+    command.env("MESH_TEST_COMPRESSION", compression);
     let mut script = Script::start(command, database.dir.path().join("complaints"));
     assert_eq!(script.says(), "talking");
     server.kill();
@@ -85,9 +92,11 @@ fn converse(command: Command) {
 #[test]
 fn python_talks_through_a_kill() {
     let Some(python) = installed("MESH_TEST_PYTHON") else { return };
-    let mut command = Command::new(python);
-    command.arg(script("python/conversation.py"));
-    converse(command);
+    converse(|| {
+        let mut command = Command::new(&python);
+        command.arg(script("python/conversation.py"));
+        command
+    });
 }
 
 #[test]
@@ -95,9 +104,11 @@ fn node_talks_through_a_kill() {
     if installed("MESH_TEST_NODE_MODULES").is_none() {
         return;
     }
-    let mut command = Command::new("node");
-    command.arg(script("node/conversation.mjs"));
-    converse(command);
+    converse(|| {
+        let mut command = Command::new("node");
+        command.arg(script("node/conversation.mjs"));
+        command
+    });
 }
 
 /// Every algorithm's tokens are judged by PyJWT, with nothing but what `/.well-known/jwks.json` publishes, or the secret.
