@@ -242,13 +242,13 @@ fn a_fault_on_the_way_is_found() {
     let server = Binary::start(&database, &settings);
     for (fault, name) in [(Fault::Lost, "lost"), (Fault::Repeated, "repeated"), (Fault::Late, "out_of_order")] {
         let base = faulty(&server.base, fault);
-        let arguments = ["fanout", "--rate", "100", "--seconds", "0.7", "--connections", "3", "--url", &base];
+        let arguments = ["fanout", "--rate", "100", "--seconds", "0.9", "--connections", "3", "--url", &base];
         let ran = bench(database.dir.path(), &[&arguments[..], &["--json", "bench.json"]].concat());
         assert_eq!(ran.status.code(), Some(1), "{name}: {}", text(&ran.stderr));
         let report = json(database.dir.path());
-        // One message in each of seven rounds, at three receivers.
+        // One message in each of nine rounds, at three receivers.
         let mut wanted = serde_json::json!({"lost": 0, "repeated": 0, "out_of_order": 0});
-        wanted[name] = 21.into();
+        wanted[name] = 27.into();
         assert_eq!((&report["faults"], &report["faultless"]), (&wanted, &false.into()), "{name}");
         assert!(text(&ran.stderr).contains("lost, repeated or out of order"), "{}", text(&ran.stderr));
     }
