@@ -56,7 +56,8 @@ fn pack_relocations() {
     }
 }
 
-/// `MESH_BUILD`: commit and day; `MESH_COMMIT`: the commit alone. Looked up for what is released alone: whoever develops commits often, and would build the
+/// `BUILD_STAMP`: commit and day; `BUILD_COMMIT`: the commit alone. `cargo run` gives them to the server as well, which wonders
+/// at a `MESH_…` that it doesn't know. Looked up for what is released alone: whoever develops commits often, and would build the
 /// whole crate anew each time.
 fn tell_build(top: &Path) {
     let variable = |name: &str| {
@@ -71,9 +72,9 @@ fn tell_build(top: &Path) {
     println!("cargo::rerun-if-changed=build/stamp.rs");
     let stamp = stamp::stamp(top, commit.as_deref(), epoch.as_deref(), released);
     let unknown = if released { "commit unknown" } else { "development build" };
-    println!("cargo::rustc-env=MESH_BUILD={}", stamp.as_deref().unwrap_or(unknown));
+    println!("cargo::rustc-env=BUILD_STAMP={}", stamp.as_deref().unwrap_or(unknown));
     // A day alone is no commit.
     let hex = |word: &&str| word.len() >= 7 && word.bytes().all(|b| b.is_ascii_hexdigit());
     let commit = stamp.as_deref().and_then(|stamp| stamp.split(' ').next()).filter(hex);
-    println!("cargo::rustc-env=MESH_COMMIT={}", commit.unwrap_or("unknown"));
+    println!("cargo::rustc-env=BUILD_COMMIT={}", commit.unwrap_or("unknown"));
 }

@@ -11,10 +11,10 @@ use crate::{app::App, config::Registration};
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The version, with the commit that was built and its day as far as they are known.
-pub const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MESH_BUILD"), ")");
+pub const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_STAMP"), ")");
 
 /// The commit that was built, or `unknown`.
-pub const COMMIT: &str = env!("MESH_COMMIT");
+pub const COMMIT: &str = env!("BUILD_COMMIT");
 
 /// `GET /api/info`.
 pub fn info(app: &App) -> Info {
