@@ -2,23 +2,23 @@
 
 use std::{cell::RefCell, io};
 
-use flate2::{Decompress, FlushDecompress};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
 use super::{Fallible, nats};
+use crate::realtime::frame::deflate;
 
 /// Bytes read at once, into a buffer that the thread owns.
 const READ_BUFFER: usize = 64 * 1024;
 /// A request's head, its answer's.
 const MAX_HEAD: usize = 16 * 1024;
+/// Bytes of a compressed event as it was.
+const MAX_EVENT: usize = 1024 * 1024;
 
 thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into());
-    /// What decompresses events, and where they come to lie.
-    static INFLATE: RefCell<(Decompress, Vec<u8>)> = RefCell::new((Decompress::new(false), Vec::new()));
 }
 
 /// What a connection speaks.
@@ -259,7 +259,7 @@ pub(super) struct Taken {
 
 /// Gives each complete text frame; how many bytes they took.
 fn frames(bytes: &[u8], each: &mut impl FnMut(&[u8])) -> Fallible<(Taken, usize)> {
-    let (mut taken, mut at) = (Taken::default(), 0);
+    let (mut taken, mut at, mut text) = (Taken::default(), 0, Vec::new());
     loop {
         let rest = &bytes[at..];
         let (head, length): (usize, usize) = match rest {
@@ -279,7 +279,10 @@ fn frames(bytes: &[u8], each: &mut impl FnMut(&[u8])) -> Fallible<(Taken, usize)
             }
             0xc1 => {
                 taken.frames = true;
-                inflate(payload, each)?;
+                text.clear();
+                deflate::inflate(payload, MAX_EVENT, &mut text)
+                    .map_err(|e| format!("an event could not be decompressed: {e}"))?;
+                each(&text);
             }
             0x89 => taken.pinged = true,
             0x8a => {}
@@ -289,25 +292,6 @@ fn frames(bytes: &[u8], each: &mut impl FnMut(&[u8])) -> Fallible<(Taken, usize)
         at += head + length;
     }
     Ok((taken, at))
-}
-
-/// Gives a compressed event as it was (RFC 7692, section 7.2.2).
-fn inflate(payload: &[u8], each: &mut impl FnMut(&[u8])) -> Fallible<()> {
-    INFLATE.with_borrow_mut(|(inflate, text)| {
-        inflate.reset(false);
-        text.clear();
-        for mut part in [payload, &[0x00, 0x00, 0xff, 0xff]] {
-            while !part.is_empty() {
-                text.reserve(READ_BUFFER);
-                let before = inflate.total_in();
-                let done = inflate.decompress_vec(part, text, FlushDecompress::Sync);
-                done.map_err(|e| format!("an event could not be decompressed: {e}"))?;
-                part = &part[(inflate.total_in() - before) as usize..];
-            }
-        }
-        each(text);
-        Ok(())
-    })
 }
 
 fn close_words(payload: &[u8]) -> String {
